@@ -1,0 +1,281 @@
+"""``Cell``: one step of a recurrence, and what can be asked of it.
+
+Index conventions: t time, b batch, f input feature, p component of the input term, d hidden unit, n state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dynlab import _check
+from dynlab.jacobian.autodiff import linearize_by_autodiff
+from dynlab.jacobian.step import Linearization, StepJacobian
+
+Keep = Literal["states", "hidden", "last"]
+
+# Derived weights of the rollout under way; a context variable, since widgets compute on threads of their own.
+_DERIVED: ContextVar[dict[tuple[int, str], Tensor] | None] = ContextVar("dynlab_derived_weights", default=None)
+
+
+@contextmanager
+def derive_once() -> Iterator[None]:
+    """Within this context, ``Cell.derived`` builds each derived weight once, not at every step."""
+    if _DERIVED.get() is not None:
+        yield
+        return
+    token = _DERIVED.set({})
+    try:
+        yield
+    finally:
+        _DERIVED.reset(token)
+
+
+class TimeStep(NamedTuple):
+    """Effective time-steps: ``values`` with one of "time", "batch", "k", "unit" a dimension in ``dims``.
+
+    ``meaning`` says what the number is, for instance "dt * sigmoid(c), UnICORNN Eq. (6)".
+    """
+
+    values: Tensor
+    dims: tuple[str, ...]
+    meaning: str
+
+
+class Cell(nn.Module):
+    """One time step of a recurrence, ``state_t = cell(x_t, state_{t-1})``.
+
+    A cell of your own defines ``forward(x, state) -> state`` and nothing else; its Jacobians then come from
+    ``torch.func``. The cells of dynlab split the step instead, so that all inputs can be projected at once and
+    the Jacobian keeps its structure:
+
+    - ``input_term(inputs)``: what depends on the input alone, any leading axes, (..., f) -> (..., p);
+    - ``advance(term, state)``: the step, given that term, (..., p), (..., n) -> (..., n);
+    - ``linearize(inputs, states)``: the closed-form Jacobians, any leading axes;
+    - ``time_steps(inputs, states)``: the effective time-step of each unit.
+
+    A cell whose parameters differ from step to step sets ``time_varying``; its ``input_term`` and ``linearize``
+    then take ``first``, the index of the first input in its sequence, and its terms carry what varies.
+
+    Arguments:
+        input_size: f, number of input features; 0 for an autonomous map.
+        hidden_size: d, what the next layer and the readout see.
+        state_size: n, length of the flat state; ``hidden_size`` unless given.
+
+    Attributes:
+        hyperparameters: what the cell was built with, for the attributes of datasets.
+        reference: paper and equation.
+        bibtex: keys of ``dynlab.references``.
+        batch_first: inputs of ``scan`` and ``record`` come as (batch, time, feature). States never do.
+    """
+
+    reference: ClassVar[str] = "user-defined"
+    bibtex: ClassVar[tuple[str, ...]] = ()
+    batch_first: bool = False
+    time_varying: bool = False
+
+    def __init__(self, input_size: int, hidden_size: int, state_size: int | None = None) -> None:
+        super().__init__()
+        where = type(self).__name__
+        self.input_size = _check.integer("input_size", input_size, where, least=0)
+        self.hidden_size = _check.integer("hidden_size", hidden_size, where)
+        self.state_size = _check.integer("state_size", hidden_size if state_size is None else state_size, where)
+        self.hyperparameters: dict[str, Any] = {}
+
+    # ---- what a cell defines -------------------------------------------------------------------------------
+
+    def forward(self, x: Tensor, state: Tensor, step: int = 1) -> Tensor:
+        """One step: x (batch, input_size), state (batch, state_size) -> state (batch, state_size).
+
+        Arguments:
+            step: which transition 1 .. T this is; only time-varying cells read it.
+
+        Raises:
+            TypeError, ValueError: for tensors of another shape, dtype or device.
+        """
+        self.check_step(x, state)
+        return self.advance(self.terms(x, step - 1), state)
+
+    def input_term(self, inputs: Tensor) -> Tensor:
+        """What the step needs of the input, (..., f) -> (..., p): the input itself unless a cell projects it."""
+        return inputs
+
+    def input_weight(self) -> Tensor | None:
+        """d term / d input, (p, f); None where the term is the input itself."""
+        return None
+
+    def advance(self, term: Tensor, state: Tensor) -> Tensor:
+        """The step from an input term; leading axes are free."""
+        if type(self).forward is Cell.forward:
+            raise TypeError(f"{type(self).__name__}: define forward(x, state), the step of the recurrence")
+        return self.forward(term, state)
+
+    def linearize(self, inputs: Tensor, states: Tensor) -> Linearization:
+        """d state_t / d state_{t-1} and d state_t / d x_t where state_t = cell(inputs, states).
+
+        Arguments:
+            inputs: (..., f), states: (..., n) with the same leading axes, any number of them.
+
+        Returns:
+            Their linearisation; by ``torch.func`` unless the cell has a closed form.
+        """
+        return linearize_by_autodiff(self._free_step, inputs, states)
+
+    def time_steps(self, inputs: Tensor | None = None, states: Tensor | None = None) -> TimeStep:
+        """The effective time-step of each unit.
+
+        Arguments:
+            inputs: (time, batch, f) and states: (time, batch, n), each input's state before it; needed by
+                cells whose time-step depends on them (gates).
+
+        Raises:
+            ValueError: if the cell defines none, or needs inputs and states and got none.
+        """
+        raise ValueError(
+            f"{type(self).__name__} defines no time-step: expected a method "
+            "time_steps(inputs, states) -> dynlab.TimeStep"
+        )
+
+    @property
+    def hidden_slice(self) -> slice:
+        """Where the hidden part stands in the state."""
+        return slice(0, self.hidden_size)
+
+    # ---- what can be asked of it ---------------------------------------------------------------------------
+
+    def hidden(self, state: Tensor) -> Tensor:
+        """The part of the state that the next layer and the readout see, (..., n) -> (..., d)."""
+        return state[..., self.hidden_slice]
+
+    def initial_state(
+        self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+    ) -> Tensor:
+        """The zero state, (batch_size, state_size), in the cell's dtype and on its device unless told."""
+        _check.integer("batch_size", batch_size, f"{type(self).__name__}.initial_state")
+        like = self._reference_tensor()
+        if like is not None:
+            dtype, device = dtype or like.dtype, device or like.device
+        return torch.zeros(batch_size, self.state_size, dtype=dtype, device=device)
+
+    def step_jacobian(self, x: Tensor, state: Tensor, step: int = 1) -> StepJacobian:
+        """d new state / d state at one step: x (batch, f), state (batch, n); ``.to_dense()`` is (batch, n, n).
+
+        Detached: it is measured, not trained through.
+        """
+        self.check_step(x, state)
+        return self.linearization(x, state, step - 1).jacobian
+
+    def input_jacobian(self, x: Tensor, state: Tensor, step: int = 1) -> Tensor:
+        """d new state / d x at one step, (batch, n, f), detached."""
+        self.check_step(x, state)
+        return self.linearization(x, state, step - 1).drive.to_dense()
+
+    @torch.no_grad()
+    def linearization(self, inputs: Tensor, states: Tensor, first: int = 0) -> Linearization:
+        """``linearize`` without a graph, for inputs that stand at ``first``, ``first`` + 1, ... of a sequence."""
+        if self.time_varying:
+            return self.linearize(inputs, states, first)  # type: ignore[call-arg]
+        return self.linearize(inputs, states)
+
+    def terms(self, inputs: Tensor, first: int = 0) -> Tensor:
+        """``input_term`` of inputs that stand at ``first``, ``first`` + 1, ... of a sequence."""
+        if self.time_varying:
+            return self.input_term(inputs, first)  # type: ignore[call-arg]
+        return self.input_term(inputs)
+
+    def derived(self, name: str, build: Callable[[], Tensor]) -> Tensor:
+        """A weight computed from parameters (an exponential, a low-rank product), once a rollout."""
+        cache = _DERIVED.get()
+        if cache is None:
+            return build()
+        key = (id(self), name)
+        if key not in cache:
+            cache[key] = build()
+        return cache[key]
+
+    def scan(self, inputs: Tensor, state: Tensor | None = None, keep: Keep = "states") -> Tensor:
+        """Run the recurrence over a sequence.
+
+        Arguments:
+            inputs: (time, batch, f), or (batch, time, f) if ``batch_first``; at least one step.
+            state: the initial state (batch, n), zeros by default.
+            keep: what to return.
+
+        Returns:
+            "states": all T + 1 states, (time + 1, batch, n), row 0 the initial one, row t after input t - 1;
+            "hidden": the hidden part after each input, (time, batch, d); "last": the final state, (batch, n).
+
+        Raises:
+            TypeError, ValueError: wrong shape, dtype, device, an empty sequence, NaN or infinite inputs, or a
+                user's step that returns another shape.
+        """
+        where = f"{type(self).__name__}.scan"
+        _check.choice("keep", keep, ("states", "hidden", "last"), where)
+        inputs = self.check_inputs(inputs, where)
+        if state is None:
+            state = self.initial_state(inputs.shape[1], dtype=inputs.dtype, device=inputs.device)
+        self.check_state(state, inputs, where)
+        with derive_once():
+            return self._scan(self.terms(inputs), state, keep)
+
+    def _scan(self, terms: Tensor, state: Tensor, keep: Keep) -> Tensor:
+        kept = [state] if keep == "states" else []
+        expected = state.shape
+        for term in terms.unbind(0):
+            state = self.advance(term, state)
+            if not isinstance(state, Tensor) or state.shape != expected:
+                raise ValueError(
+                    f"{type(self).__name__}: expected the step to return a state of shape {tuple(expected)}, "
+                    f"got {_check.describe(state)}"
+                )
+            if keep != "last":
+                kept.append(state if keep == "states" else self.hidden(state))
+        return state if keep == "last" else torch.stack(kept)
+
+    # ---- checks --------------------------------------------------------------------------------------------
+
+    def _free_step(self, inputs: Tensor, states: Tensor) -> Tensor:
+        """The step without checks, for tensors with one batch axis."""
+        return self.advance(self.input_term(inputs), states)
+
+    def _floating_tensors(self) -> Iterator[Tensor]:
+        yield from (parameter for parameter in self.parameters() if parameter.is_floating_point())
+        yield from (buffer for buffer in self.buffers() if buffer.is_floating_point())
+
+    def _reference_tensor(self) -> Tensor | None:
+        return next(self._floating_tensors(), None)
+
+    def check_inputs(self, inputs: Any, where: str) -> Tensor:
+        """Inputs as (time, batch, feature), or the error that says what is wrong with them."""
+        _check.floating("inputs", inputs, where)
+        axes = ("batch", "time") if self.batch_first else ("time", "batch")
+        _check.shaped("inputs", inputs, (*axes, self.input_size), where)
+        if inputs.shape[0] == 0 or inputs.shape[1] == 0:
+            raise ValueError(f"{where}: expected at least one time step and one sample, got {_check.describe(inputs)}")
+        _check.matching("inputs", inputs, self._reference_tensor(), "the cell's parameters", where)
+        if not torch.compiler.is_compiling():
+            _check.finite("inputs", inputs.detach(), where)
+        return inputs.transpose(0, 1) if self.batch_first else inputs
+
+    def check_state(self, state: Any, inputs: Tensor, where: str) -> Tensor:
+        """A state that fits time-first ``inputs``, or the error that says what is wrong with it."""
+        _check.floating("state", state, where)
+        _check.shaped("state", state, (inputs.shape[-2], self.state_size), where)
+        return _check.matching("state", state, inputs, "the inputs", where)
+
+    def check_step(self, x: Any, state: Any) -> None:
+        """The checks of one step."""
+        where = type(self).__name__
+        _check.floating("x", x, where)
+        _check.shaped("x", x, ("batch", self.input_size), where)
+        _check.matching("x", x, self._reference_tensor(), "the cell's parameters", where)
+        self.check_state(state, x, where)
+
+    def extra_repr(self) -> str:
+        given = "".join(f", {name}={value!r}" for name, value in self.hyperparameters.items())
+        return f"{self.input_size}, {self.hidden_size}{given}"

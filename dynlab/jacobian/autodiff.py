@@ -1,0 +1,51 @@
+"""Jacobians of a step that gives none, by ``torch.func``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dynlab.jacobian.step import DenseDrive, DenseJacobian, Linearization
+
+Step = Callable[[Tensor, Tensor], Tensor]
+
+
+def linearize_by_autodiff(step: Step, inputs: Tensor, states: Tensor) -> Linearization:
+    """Linearise ``step`` at every leading index.
+
+    Arguments:
+        step: (batch, f), (batch, n) -> (batch, n); samples must not influence one another.
+        inputs: (..., f). states: (..., n).
+
+    Returns:
+        A dense linearisation, matrices (..., n, n) and (..., n, f). Steps that ``torch.vmap`` cannot
+        transform (data-dependent Python) are differentiated one output at a time.
+    """
+    leading = states.shape[:-1]
+    x, s = inputs.reshape(-1, inputs.shape[-1]).detach(), states.reshape(-1, states.shape[-1]).detach()
+
+    def single(x_: Tensor, s_: Tensor) -> Tensor:
+        return step(x_[None], s_[None])[0]
+
+    try:
+        with torch.no_grad():
+            by_x, by_s = torch.func.vmap(torch.func.jacrev(single, argnums=(0, 1)))(x, s)
+    except (RuntimeError, NotImplementedError):
+        by_x, by_s = _rows_by_backward(step, x, s)
+    return Linearization(
+        DenseJacobian(by_s.reshape(*leading, *by_s.shape[1:])), DenseDrive(by_x.reshape(*leading, *by_x.shape[1:]))
+    )
+
+
+def _rows_by_backward(step: Step, x: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.enable_grad():
+        x, s = x.clone().requires_grad_(), s.clone().requires_grad_()
+        new = step(x, s)
+        rows = [
+            torch.autograd.grad(component.sum(), (x, s), retain_graph=True, allow_unused=True, materialize_grads=True)
+            for component in new.unbind(-1)
+        ]
+    by_x, by_s = zip(*rows, strict=True)
+    return torch.stack(by_x, 1).detach(), torch.stack(by_s, 1).detach()

@@ -1,0 +1,92 @@
+"""``Trace``: what a rollout leaves behind, and its linearisation in time chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from dynlab.cell import Cell
+from dynlab.jacobian.step import Linearization
+
+# Bytes of step Jacobians alive at once. Small enough to stay near the caches, large enough for few calls.
+CHUNK_BYTES = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A rollout of T inputs.
+
+    Attributes:
+        cell: the cell that made it.
+        inputs: (time 1..T, batch, feature). states: (time 0..T, batch, state); every number finite.
+        requested: T asked for. overflow: the first step whose state left the float range, or None; the trace
+            then ends one step before it, T = overflow - 1.
+        overflow_by_sample: (batch,) that step for each sample on its own, 0 for none.
+    """
+
+    cell: Cell
+    inputs: Tensor
+    states: Tensor
+    requested: int
+    overflow: int | None
+    overflow_by_sample: Tensor
+
+    @property
+    def steps(self) -> int:
+        """T, the number of transitions."""
+        return self.inputs.shape[0]
+
+    @property
+    def batch_size(self) -> int:
+        """Number of samples."""
+        return self.inputs.shape[1]
+
+    def linearize(self, start: int, stop: int) -> Linearization:
+        """The linearised transitions start + 1 .. stop, leading axes (stop - start, batch)."""
+        return self.cell.linearization(self.inputs[start:stop], self.states[start:stop], start)
+
+    @cached_property
+    def chunk(self) -> int:
+        """Transitions linearised at once, by their size in bytes."""
+        probe = self.linearize(0, 1).jacobian.nbytes()
+        return max(1, min(self.steps, CHUNK_BYTES // max(1, probe), 512))
+
+    def chunks(self, start: int = 0, stop: int | None = None, limit: int | None = None) -> list[tuple[int, int]]:
+        """Consecutive ranges of transitions that cover start .. stop (T by default), in time order."""
+        stop = self.steps if stop is None else stop
+        length = min(self.chunk, limit or self.chunk)
+        return [(left, min(left + length, stop)) for left in range(start, stop, length)]
+
+    def linearizations(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Linearization]]:
+        """(t, one linearised transition) for t = start + 1 .. stop."""
+        for left, right in self.chunks(start, stop):
+            yield from enumerate(self.linearize(left, right).unbind(), left + 1)
+
+
+@torch.no_grad()
+def rollout(cell: Cell, inputs: Tensor, state: Tensor | None = None) -> Trace:
+    """Run ``cell`` over ``inputs`` (axes as its ``scan`` takes them) and keep the states.
+
+    A state that leaves the float range ends the trace one step earlier and is reported, not propagated.
+
+    Raises:
+        TypeError, ValueError: as ``Cell.scan``; ValueError if the very first step leaves the float range.
+    """
+    where = f"{type(cell).__name__}.rollout"
+    states = cell.scan(inputs, state)
+    inputs = cell.check_inputs(inputs, where)
+    requested = inputs.shape[0]
+    good = torch.isfinite(states).all(-1)
+    # argmin finds the first False; all-True columns give 0, and so does a bad initial state.
+    first = good.to(torch.uint8).argmin(0)
+    if not bool(good[0].all()):
+        raise ValueError(f"{where}: expected a finite initial state, got NaN or infinity")
+    overflow = int(first[first > 0].min()) if bool((first > 0).any()) else None
+    if overflow == 1:
+        raise ValueError(f"{where}: the state left the range of {states.dtype} at the first step; nothing to record")
+    stop = requested if overflow is None else overflow - 1
+    return Trace(cell, inputs[:stop], states[: stop + 1], requested, overflow, first)
