@@ -18,9 +18,9 @@ _ORIGIN = {
     "IndRNN": "dynlab.cells.indrnn",
     "LipschitzRNN": "dynlab.cells.lipschitz",
     "UGRNN": "dynlab.cells.ugrnn",
-    "registry": "dynlab.cells.registry",
-    "parse_cell": "dynlab.cells.registry",
-    "build_cell": "dynlab.cells.registry",
+    "registry": "dynlab.cells._registry",
+    "parse_cell": "dynlab.cells._registry",
+    "build_cell": "dynlab.cells._registry",
 }
 __all__ = sorted(_ORIGIN)
 __getattr__, __dir__ = lazy(__name__, _ORIGIN)
