@@ -16,6 +16,10 @@ from dynlab.jacobian.step import Linearization
 CHUNK_BYTES = 4 * 2**20
 
 
+class StateOverflow(ValueError):
+    """The state left the float range at the very first step, so that there is nothing to measure."""
+
+
 @dataclass(frozen=True)
 class Trace:
     """A rollout of T inputs.
@@ -74,7 +78,7 @@ def rollout(cell: Cell, inputs: Tensor, state: Tensor | None = None) -> Trace:
     A state that leaves the float range ends the trace one step earlier and is reported, not propagated.
 
     Raises:
-        TypeError, ValueError: as ``Cell.scan``; ValueError if the very first step leaves the float range.
+        TypeError, ValueError: as ``Cell.scan``; StateOverflow if the very first step leaves the float range.
     """
     where = f"{type(cell).__name__}.rollout"
     states = cell.scan(inputs, state)
@@ -87,6 +91,6 @@ def rollout(cell: Cell, inputs: Tensor, state: Tensor | None = None) -> Trace:
         raise ValueError(f"{where}: expected a finite initial state, got NaN or infinity")
     overflow = int(first[first > 0].min()) if bool((first > 0).any()) else None
     if overflow == 1:
-        raise ValueError(f"{where}: the state left the range of {states.dtype} at the first step; nothing to record")
+        raise StateOverflow(f"{where}: the state left the range of {states.dtype} at the first step; nothing to record")
     stop = requested if overflow is None else overflow - 1
     return Trace(cell, inputs[:stop], states[: stop + 1], requested, overflow, first)

@@ -367,15 +367,13 @@ def block_log_singular(blocks: Tensor, log_determinant: Tensor | None = None) ->
     ``log_determinant`` (..., d), where it is known, keeps the small one accurate far below eps times the large.
     """
     blocks = blocks.double()
-    squares = blocks.square().sum((-3, -2))
     if min(blocks.shape[-3:-1]) == 1:
-        return squares.log().unsqueeze(-2) / 2
-    # s1^2 + s2^2 = |B|^2 and s1 s2 = |det B|.
+        return torch.linalg.vector_norm(blocks, dim=(-3, -2)).log().unsqueeze(-2)
+    # The singular values are half the sum and half the difference of these two lengths.
+    (a, b), (c, d) = (row.unbind(-2) for row in blocks.unbind(-3))
+    largest = ((torch.hypot(a + d, b - c) + torch.hypot(a - d, b + c)) / 2).log()
     if log_determinant is None:
         log_determinant = block_determinant(blocks).abs().log()
-    determinant = log_determinant.exp()
-    gap = ((squares - 2 * determinant).clamp_min(0) * (squares + 2 * determinant)).sqrt()
-    largest = ((squares + gap) / 2).log() / 2
     # A block that is exactly zero has -inf twice, not -inf + inf.
     smallest = torch.where(torch.isneginf(log_determinant), log_determinant, log_determinant - largest)
     return torch.stack([largest, smallest], dim=-2)
@@ -459,6 +457,10 @@ class Drive(Batched, ABC):
         """Rows times d state_t / d term, (..., r, n) -> (..., r, p)."""
 
     @abstractmethod
+    def right_term(self, columns: Tensor) -> Tensor:
+        """d state_t / d term times columns, (..., p, c) -> (..., n, c)."""
+
+    @abstractmethod
     def term_to_dense(self) -> Tensor:
         """d state_t / d term, (..., n, p)."""
 
@@ -484,6 +486,9 @@ class DenseDrive(Drive):
     def left_term(self, rows: Tensor) -> Tensor:
         return rows @ self.matrix
 
+    def right_term(self, columns: Tensor) -> Tensor:
+        return self.matrix @ columns
+
     def term_to_dense(self) -> Tensor:
         return self.matrix
 
@@ -498,6 +503,10 @@ class GainDrive(Drive):
 
     def left_term(self, rows: Tensor) -> Tensor:
         return blocks_left(rows.unflatten(-1, (self.gains.shape[-3], -1)), self.gains).flatten(-2)
+
+    def right_term(self, columns: Tensor) -> Tensor:
+        split = columns.unflatten(-2, self.gains.shape[-2:]).unsqueeze(-4)
+        return (self.gains.unsqueeze(-1) * split).sum(-3).flatten(-3, -2)
 
     def term_to_dense(self) -> Tensor:
         channels, gates, units = self.gains.shape[-3:]

@@ -1,0 +1,54 @@
+"""The plain recurrent network (Elman, 1990)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from dynlab import _check
+from dynlab.cell import TimeStep
+from dynlab.cells._module import InputDrive, ModuleCell
+from dynlab.cells.activation import activation
+from dynlab.jacobian.step import DiagonalPlusDense, Linearization
+
+
+class Elman(ModuleCell):
+    """The plain RNN, torch.nn.RNNCell.
+
+    h_t = phi(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)
+
+    Initial values are torch's, U(-1 / sqrt(d), 1 / sqrt(d)) for all. ``Elman.wrap(module)`` shares the
+    parameters of an existing torch.nn.RNNCell.
+
+    Arguments:
+        input_size: f. hidden_size: d.
+        nonlinearity: phi, "tanh" or "relu".
+
+    Attributes:
+        module: the torch.nn.RNNCell; weight_ih (d, f), weight_hh (d, d), bias_ih (d,), bias_hh (d,).
+    """
+
+    reference = "Elman 1990; torch.nn.RNNCell"
+    bibtex = ("elman1990finding",)
+    module: nn.RNNCell
+
+    def __init__(self, input_size: int, hidden_size: int, nonlinearity: str = "tanh") -> None:
+        sizes = self._checked(input_size, hidden_size)
+        _check.choice("nonlinearity", nonlinearity, ("tanh", "relu"), "Elman")
+        super().__init__(nn.RNNCell(*sizes, nonlinearity=nonlinearity), nonlinearity=nonlinearity)
+
+    @classmethod
+    def _options(cls, module: nn.Module) -> dict[str, Any]:
+        return {"nonlinearity": module.nonlinearity}
+
+    def linearize(self, inputs: Tensor, states: Tensor) -> Linearization:
+        """phi' W_hh for the state, phi' W_ih for the input."""
+        (total,) = self._preactivations(inputs, states)
+        slope = activation(self.module.nonlinearity, "Elman")[1](total)[..., None, None, :]
+        return Linearization(
+            DiagonalPlusDense(0.0, slope, self.module.weight_hh), InputDrive(slope, self.module.weight_ih)
+        )
+
+    def time_steps(self, inputs: Tensor | None = None, states: Tensor | None = None) -> TimeStep:
+        return TimeStep(self._unit_steps(1), ("unit",), "1: a map, nothing of the old state is kept")

@@ -1,0 +1,270 @@
+"""Products whose singular values span any range, by QR with a scale a column.
+
+One scale a product is not enough for small singular values: they drown at eps times the largest. Here a product
+is kept as U exp(D) V with U orthonormal, D real and V well-conditioned, so that each direction has a scale of
+its own (the "UDV" stabilisation of Loh et al. 1989; Benettin et al. 1980 for the exponents).
+
+Index conventions: b batch, n state, k columns, p pairs of columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from dynlab.jacobian.step import BlockDiagonal, StepJacobian, block_log_singular
+from dynlab.jacobian.sweep import safe_steps
+from dynlab.trace import Trace
+
+# Between two QR decompositions the columns may grow apart by this factor: a tenth of the digits at most.
+SPREAD = {torch.float32: 10.0, torch.float64: 1e3}
+LONGEST = 32
+
+
+@dataclass(frozen=True)
+class GradedProduct:
+    """The product of the transitions so far, applied to k starting columns.
+
+    Attributes:
+        basis: orthonormal columns after the last transition, (b, n, k); None for independent units.
+        log_growth: sum of the logs of R's diagonals, (b, k), natural: divided by the number of transitions
+            counted, the Lyapunov exponents.
+        counted: that number.
+        log_scale: D, (b, k). right: V, (b, k, n), its rows of norm one; both None unless asked for.
+        log_singular: of independent units, where they are known in closed form, (b, n).
+    """
+
+    basis: Tensor | None
+    log_growth: Tensor
+    counted: int
+    log_scale: Tensor | None = None
+    right: Tensor | None = None
+    log_singular: Tensor | None = None
+
+    def log_singular_values(self) -> Tensor:
+        """log of all singular values, descending, (b, k), float64.
+
+        Raises:
+            ValueError: if the sweep was not asked to keep them.
+        """
+        if self.log_singular is not None:
+            return self.log_singular.sort(-1, descending=True).values
+        if self.log_scale is None or self.right is None:
+            raise ValueError("GradedProduct: expected a sweep with full=True for singular values")
+        return log_singular_values_of_rows(self.right.double(), self.log_scale)
+
+
+@torch.no_grad()
+def graded_sweep(
+    trace: Trace,
+    k: int,
+    *,
+    full: bool = False,
+    times: tuple[int, ...] = (),
+    transient: int = 0,
+    seed: int = 0,
+    tick: Callable[[int], None] = lambda steps: None,
+) -> Iterator[tuple[int, GradedProduct]]:
+    """The QR sweep forward in time.
+
+    Arguments:
+        k: number of columns, 1 .. n. The starting columns are random and orthonormal, the identity for k = n.
+        full: keep D and V, for singular values; needs k = n.
+        times: times t (1 .. T - 1) at which the product so far is wanted. T comes always, and last.
+        transient: growth over the first transitions is not counted.
+
+    Yields:
+        (t, product of transitions 1 .. t).
+    """
+    stops = sorted({*times, transient, trace.steps} - {0})
+    sweep = _units(trace, stops, transient, tick) if _independent(trace) else None
+    if sweep is None:
+        sweep = _columns(trace, k, full, stops, transient, seed, tick)
+    for time, product in sweep:
+        if time == trace.steps or time in times:
+            yield time, product
+
+
+def _independent(trace: Trace) -> bool:
+    return isinstance(trace.linearize(0, 1).jacobian, BlockDiagonal)
+
+
+def _start(trace: Trace, k: int, full: bool, seed: int) -> GradedProduct:
+    states = trace.states
+    size, batch = trace.cell.state_size, trace.batch_size
+    zeros = states.new_zeros(batch, k, dtype=torch.float64)
+    if k == size:
+        basis = torch.eye(size, dtype=states.dtype, device=states.device)
+    else:
+        generator = torch.Generator().manual_seed(seed)
+        random = torch.randn(size, k, generator=generator, dtype=torch.float64)
+        basis = torch.linalg.qr(random).Q.to(states)
+    basis = basis.expand(batch, size, k)
+    return GradedProduct(basis, zeros, 0, zeros if full else None, basis.mT.double() if full else None)
+
+
+def _columns(
+    trace: Trace, k: int, full: bool, stops: list[int], transient: int, seed: int, tick: Callable[[int], None]
+) -> Iterator[tuple[int, GradedProduct]]:
+    product = _start(trace, k, full, seed)
+    spread = SPREAD.get(trace.states.dtype, 10.0)
+    interval, pending = 1, list[StepJacobian]()
+    waiting = iter(stops)
+    stop = next(waiting)
+    for t, step in trace.linearizations():
+        pending.append(step.jacobian)
+        if len(pending) >= interval or t == stop:
+            product, ratio = _absorb(product, pending, spread)
+            interval = max(1, len(pending) // 2) if ratio > spread else min(2 * interval, LONGEST)
+            pending.clear()
+        if t % 64 == 0 or t == trace.steps:
+            tick((t - 1) % 64 + 1)
+        if t == stop:
+            if t == transient:
+                product = replace(product, log_growth=torch.zeros_like(product.log_growth))
+            yield t, replace(product, counted=t - transient if t >= transient else t)
+            stop = next(waiting, -1)
+
+
+def _absorb(product: GradedProduct, steps: list[StepJacobian], spread: float) -> tuple[GradedProduct, float]:
+    """Multiply by some steps and decompose once; several times if their columns have grown apart too far."""
+    columns = product.basis
+    for step in steps:
+        columns = step.right(columns)
+    basis, upper = torch.linalg.qr(columns)
+    diagonal = upper.diagonal(dim1=-2, dim2=-1).abs()
+    lowest = diagonal.amin(-1)
+    ratio = float((diagonal.amax(-1) / lowest).nan_to_num(math.inf).max())
+    if len(steps) > 1 and not ratio <= spread**2:
+        half = len(steps) // 2
+        product, _ = _absorb(product, steps[:half], spread)
+        return _absorb(product, steps[half:], spread)[0], ratio
+    product = replace(product, basis=basis, log_growth=product.log_growth + diagonal.double().log())
+    if product.right is not None and product.log_scale is not None:
+        log_scale, right = _fold(upper.double(), product.log_scale, product.right)
+        product = replace(product, log_scale=log_scale, right=right)
+    return product, ratio
+
+
+def _fold(upper: Tensor, log_scale: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """R exp(D) V as exp(D') V' with the rows of V' of norm one; no number leaves the float range."""
+    entries = upper.abs().log() + log_scale.unsqueeze(-2)
+    top = entries.amax(-1, keepdim=True)
+    weights = upper.sign() * (entries - torch.where(top.isneginf(), 0, top)).exp()
+    rows = weights @ right
+    norm = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+    # A row that is exactly zero keeps the scale -inf; its direction does not matter.
+    rows = rows / torch.where(norm > 0, norm, 1)
+    return (top + norm.log()).squeeze(-1), rows
+
+
+def _units(
+    trace: Trace, stops: list[int], transient: int, tick: Callable[[int], None]
+) -> Iterator[tuple[int, GradedProduct]]:
+    """Independent units: everything follows from the norm and the determinant of each block.
+
+    The two exponents of a unit are its largest singular values' rates; a vector carried along each unit gives
+    the first, the determinant the sum (Benettin's QR for 2x2 blocks).
+    """
+    first = cast(BlockDiagonal, trace.linearize(0, 1).jacobian)
+    channels, units = first.channels, first.size // first.channels
+    like = trace.states
+    block = torch.eye(channels, dtype=like.dtype, device=like.device)[:, :, None].repeat(trace.batch_size, 1, 1, units)
+    log_scale = like.new_zeros(trace.batch_size, units, dtype=torch.float64)
+    log_det, counted_from = torch.zeros_like(log_scale), torch.zeros_like(log_scale)
+    vector_from = torch.zeros_like(log_scale)
+    previous = 0
+    for stop in stops:
+        for left, right in trace.chunks(previous, stop):
+            jacobian = cast(BlockDiagonal, trace.linearize(left, right).jacobian)
+            log_det = log_det + jacobian.log_determinant().double().sum(0)
+            safe = safe_steps(jacobian)
+            for index, step in enumerate(jacobian.unbind(), 1):
+                block = (step.blocks.unsqueeze(-2) * block.unsqueeze(-4)).sum(-3)
+                if index % safe == 0 or index == right - left:
+                    norm = torch.linalg.vector_norm(block, dim=(-3, -2), keepdim=True)
+                    norm = torch.where(norm > 0, norm, 1)
+                    block, log_scale = block / norm, log_scale + norm[:, 0, 0].double().log()
+        tick(stop - previous)
+        previous = stop
+        singular = _unit_singular(block, log_scale, log_det)
+        first_column = torch.linalg.vector_norm(block[:, :, 0].double(), dim=1).log() + log_scale
+        if stop == transient:
+            vector_from, counted_from = first_column, log_det
+        growth = first_column - vector_from
+        exponents = [growth] if channels == 1 else [growth, (log_det - counted_from) - growth]
+        order = torch.cat(exponents, -1).sort(-1, descending=True).values
+        counted = stop - transient if stop >= transient else stop
+        yield stop, GradedProduct(None, order, counted, log_singular=singular.flatten(1))
+
+
+def _unit_singular(block: Tensor, log_scale: Tensor, log_det: Tensor) -> Tensor:
+    channels = block.shape[1]
+    inner = log_det - channels * log_scale
+    return block_log_singular(block, inner) + log_scale.unsqueeze(-2)
+
+
+def log_singular_values_of_rows(right: Tensor, log_scale: Tensor) -> Tensor:
+    """log of the singular values of exp(D) V, descending, (b, k): right V (b, k, n), log_scale D (b, k).
+
+    One-sided Jacobi on the rows, each with a scale of its own (Demmel & Veselic 1992: relative accuracy in
+    every singular value if V is well-conditioned). Rows of a zero scale come out as -inf.
+    """
+    span = log_scale.amax(-1) - log_scale.amin(-1)
+    if bool((span < 8).all()):
+        top = log_scale.amax(-1, keepdim=True)
+        values = torch.linalg.svdvals((log_scale - top).exp().unsqueeze(-1) * right)
+        return values.log() + top
+    count = right.shape[1]
+    if count % 2:
+        # A row of its own, exactly zero, makes the number of rows even.
+        right = torch.cat([right, torch.zeros_like(right[:, :1])], 1)
+        log_scale = torch.cat([log_scale, torch.full_like(log_scale[:, :1], -math.inf)], 1)
+    right, log_scale = right.clone(), log_scale.clone()
+    tolerance = 4 * right.shape[-1] ** 0.5 * torch.finfo(right.dtype).eps
+    for _ in range(60):
+        worst = 0.0
+        for first, second in _round_robin(right.shape[1], right.device):
+            worst = max(worst, _rotate(right, log_scale, first, second))
+        if worst < tolerance:
+            break
+    return log_scale.sort(-1, descending=True).values[:, :count]
+
+
+def _round_robin(count: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """Every pair of ``count`` (even) rows once, in count - 1 rounds of disjoint pairs."""
+    ring = torch.arange(count, device=device)
+    for shift in range(count - 1):
+        turned = torch.cat([ring[:1], torch.roll(ring[1:], shift)])
+        yield turned[: count // 2], turned[count // 2 :].flip(0)
+
+
+def _rotate(right: Tensor, log_scale: Tensor, first: Tensor, second: Tensor) -> float:
+    """Make each pair of rows orthogonal, in place; returns the largest cosine met."""
+    a, b = right[:, first], right[:, second]
+    la, lb = log_scale[:, first], log_scale[:, second]
+    swap = lb > la
+    a, b = torch.where(swap[..., None], b, a), torch.where(swap[..., None], a, b)
+    la, lb = torch.maximum(la, lb), torch.minimum(la, lb)
+    cosine = (a * b).sum(-1)
+    ratio = (lb - la).exp().nan_to_num(0)
+    gap = 1 - ratio.square()
+    # tan(theta) / ratio of the rotation that zeroes the inner product; finite as ratio -> 0.
+    root = gap + (gap.square() + 4 * (ratio * cosine).square()).sqrt()
+    lean = 2 * cosine / torch.where(root > 0, root, 1)
+    tangent = lean * ratio
+    scale = (1 + tangent.square()).rsqrt()[..., None]
+    a, b = scale * (a + (tangent * ratio)[..., None] * b), scale * (b - lean[..., None] * a)
+    # Back to where they came from: were the larger always put first, the round robin would miss pairs.
+    a, b = torch.where(swap[..., None], b, a), torch.where(swap[..., None], a, b)
+    la, lb = torch.where(swap, lb, la), torch.where(swap, la, lb)
+    for rows, logs, index in ((a, la, first), (b, lb, second)):
+        norm = torch.linalg.vector_norm(rows, dim=-1)
+        right[:, index] = rows / torch.where(norm > 0, norm, 1)[..., None]
+        log_scale[:, index] = logs + norm.log()
+    return float((cosine.abs() * (torch.minimum(la, lb) > -math.inf)).max())
