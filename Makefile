@@ -45,5 +45,5 @@ $(STAMP): pyproject.toml constraints.txt
 	  exit 1; }
 	@echo "dynlab: setting up .venv with PyTorch, JupyterLab and the test tools (once, a few minutes)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	@touch $@

@@ -83,6 +83,8 @@ class StepCell(Cell):
         name: what to call it; its own name unless given.
     """
 
+    step: Any
+
     def __init__(
         self, step: nn.Module | Step, input_size: int, hidden_size: int, state_size: int, name: str | None = None
     ) -> None:
@@ -128,7 +130,7 @@ class PartsCell(StepCell):
         step: the cell. sizes: length of each part of its state, the first is what it shows.
     """
 
-    def __init__(self, step: nn.Module, sizes: tuple[int, ...]) -> None:
+    def __init__(self, step: Any, sizes: tuple[int, ...]) -> None:
         super().__init__(step, step.input_size, sizes[0], sum(sizes))
         self.sizes = sizes
         self.reference = f"torchrecurrent.{type(step).__name__}"  # type: ignore[misc]
@@ -164,7 +166,7 @@ def _is(module: nn.Module, kind: type[nn.Module]) -> bool:
     return isinstance(module, kind) and type(module).forward is kind.forward
 
 
-def _known(module: nn.Module) -> Cell | None:
+def _known(module: Any) -> Cell | None:
     """The cell for a module of torch.nn or torchrecurrent, None for any other."""
     from dynlab import cells
 
@@ -182,7 +184,7 @@ def _known(module: nn.Module) -> Cell | None:
     return None if base is None else _torchrecurrent(module, base)
 
 
-def _shared_cells(layer: nn.RNNBase, kind: type[nn.RNNCellBase]) -> list[nn.RNNCellBase]:
+def _shared_cells(layer: Any, kind: type[nn.RNNCellBase]) -> list[nn.RNNCellBase]:
     """One torch.nn cell a layer, with the layer's own Parameters."""
     where = f"as_cell: {type(layer).__name__}"
     if layer.bidirectional:
@@ -208,7 +210,7 @@ def _shared_cells(layer: nn.RNNBase, kind: type[nn.RNNCellBase]) -> list[nn.RNNC
     return shared
 
 
-def _stacked(layer: nn.Module, cells: list[Cell]) -> Cell:
+def _stacked(layer: Any, cells: list[Cell]) -> Cell:
     """One cell, or the Network of several, with the layer's dropout and order of axes."""
     if len(cells) == 1:
         cell = cells[0]
@@ -220,7 +222,7 @@ def _stacked(layer: nn.Module, cells: list[Cell]) -> Cell:
     return cell.train(layer.training)
 
 
-def _torchrecurrent(module: nn.Module, base: ModuleType) -> Cell | None:
+def _torchrecurrent(module: Any, base: ModuleType) -> Cell | None:
     """The cell for a torchrecurrent cell or layer, None for a module of another kind."""
     name = type(module).__name__
     if isinstance(module, base.RecurrentLayerBase):
@@ -240,14 +242,15 @@ def _torchrecurrent(module: nn.Module, base: ModuleType) -> Cell | None:
     return PartsCell(module, _part_sizes(module)).train(module.training) if ours is None else ours
 
 
-def _closed_form(module: nn.Module) -> Cell | None:
+def _closed_form(module: Any) -> Cell | None:
     """The dynlab cell of the same equation, if there is one."""
     import torchrecurrent
 
     from dynlab import cells
+    from dynlab.cells._module import ModuleCell
 
     # The nonlinearity of a FastGRNNCell is that of its gate.
-    rows: tuple[tuple[type[nn.Module], type[Cell], type[nn.Module] | None], ...] = (
+    rows: tuple[tuple[type[nn.Module], type[ModuleCell], type[nn.Module] | None], ...] = (
         (torchrecurrent.FastRNNCell, cells.FastRNN, nn.Tanh),
         (torchrecurrent.FastGRNNCell, cells.FastGRNN, nn.Sigmoid),
         (torchrecurrent.coRNNCell, cells.CoRNN, None),
@@ -260,7 +263,7 @@ def _closed_form(module: nn.Module) -> Cell | None:
 
 
 @torch.no_grad()
-def _part_sizes(module: nn.Module) -> tuple[int, ...]:
+def _part_sizes(module: Any) -> tuple[int, ...]:
     """Lengths of the parts of a torchrecurrent cell's state, from one step of zeros."""
     like = next(module.parameters())
     training = module.training

@@ -58,9 +58,9 @@ class ModuleCell(Cell):
     """
 
     parts: ClassVar[int] = 1
-    module: nn.Module
+    module: Any
 
-    def __init__(self, module: nn.Module, **hyperparameters: Any) -> None:
+    def __init__(self, module: Any, **hyperparameters: Any) -> None:
         super().__init__(module.input_size, module.hidden_size, self.parts * module.hidden_size)
         self.module = module
         self.hyperparameters = hyperparameters
@@ -74,14 +74,14 @@ class ModuleCell(Cell):
         )
 
     @classmethod
-    def wrap(cls, module: nn.Module) -> Self:
+    def wrap(cls, module: Any) -> Self:
         """The cell around an existing ``module``, whose parameters it shares."""
         cell = cls.__new__(cls)
         ModuleCell.__init__(cell, module, **cls._options(module))
         return cell
 
     @classmethod
-    def _options(cls, module: nn.Module) -> dict[str, Any]:
+    def _options(cls, module: Any) -> dict[str, Any]:
         """Hyperparameters that can be read off a module."""
         return {}
 

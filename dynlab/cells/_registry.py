@@ -68,7 +68,11 @@ _ROWS = (
     Entry("sirnn", "incremental", "IncrementalRNN", "iRNN with K = 1", {"K": 1, "recurrent": "identity_plus_low_rank"}),
     Entry("antisymmetric", "antisymmetric", "AntisymmetricRNN", "antisymmetric weights, forward Euler"),
     Entry(
-        "gated_antisymmetric", "antisymmetric", "AntisymmetricRNN", "AntisymmetricRNN with an input gate", {"gated": True}
+        "gated_antisymmetric",
+        "antisymmetric",
+        "AntisymmetricRNN",
+        "AntisymmetricRNN with an input gate",
+        {"gated": True},
     ),
     Entry(
         "antisymmetric_ablation",

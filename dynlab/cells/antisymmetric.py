@@ -35,6 +35,7 @@ class AntisymmetricRNN(Cell):
 
     reference = "AntisymmetricRNN, Eqs. (12), (13)"
     bibtex = ("chang2019antisymmetricrnn",)
+    _upper: Tensor
 
     def __init__(
         self,

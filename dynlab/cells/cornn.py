@@ -51,7 +51,7 @@ class CoRNN(ModuleCell):
         super().__init__(torchrecurrent.coRNNCell(*sizes, recurrent_bias=False, cell_bias=False, **options), **options)
 
     @classmethod
-    def _options(cls, module: nn.Module) -> dict[str, Any]:
+    def _options(cls, module: Any) -> dict[str, Any]:
         return {"dt": module.dt, "gamma": module.gamma, "epsilon": module.epsilon}
 
     def linearize(self, inputs: Tensor, states: Tensor) -> Linearization:

@@ -39,7 +39,7 @@ class Elman(ModuleCell):
         super().__init__(nn.RNNCell(*sizes, nonlinearity=nonlinearity), nonlinearity=nonlinearity)
 
     @classmethod
-    def _options(cls, module: nn.Module) -> dict[str, Any]:
+    def _options(cls, module: Any) -> dict[str, Any]:
         return {"nonlinearity": module.nonlinearity}
 
     def linearize(self, inputs: Tensor, states: Tensor) -> Linearization:

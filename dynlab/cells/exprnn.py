@@ -29,6 +29,7 @@ class ExpRNN(Cell):
 
     reference = "expRNN, Lezcano-Casado & Martinez-Rubio 2019"
     bibtex = ("lezcano2019exprnn",)
+    _upper: Tensor
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)

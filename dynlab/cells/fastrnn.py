@@ -18,6 +18,8 @@ from dynlab.jacobian.step import DiagonalPlusDense, Linearization
 class _Fast(ModuleCell):
     """What the two share: one weight pair, torchrecurrent's names, two biases of which dynlab trains one."""
 
+    module: Any
+
     def _from_both(self, inputs: Tensor, states: Tensor) -> Tensor:
         """W x + U h without a bias, (..., d)."""
         linear = nn.functional.linear
@@ -55,7 +57,7 @@ class FastRNN(_Fast):
         super().__init__(module, **self._options(module))
 
     @classmethod
-    def _options(cls, module: nn.Module) -> dict[str, Any]:
+    def _options(cls, module: Any) -> dict[str, Any]:
         return {"alpha": module.alpha_init, "beta": module.beta_init}
 
     def linearize(self, inputs: Tensor, states: Tensor) -> Linearization:
@@ -104,7 +106,7 @@ class FastGRNN(_Fast):
         super().__init__(module, **self._options(module))
 
     @classmethod
-    def _options(cls, module: nn.Module) -> dict[str, Any]:
+    def _options(cls, module: Any) -> dict[str, Any]:
         return {"zeta": module.zeta_init, "nu": module.nu_init}
 
     def _gate_and_candidate(self, inputs: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:

@@ -138,7 +138,7 @@ class IncrementalRNN(Cell):
 
     def input_term(self, inputs: Tensor, first: int = 0) -> Tensor:
         """W x + b, projected by U in Eq. (9); time-varying cells append the K etas of each step."""
-        bias = self.bias
+        bias: Tensor = self.bias
         if self.projection:
             bias = weight_times(self._recurrent_weight(), bias.unsqueeze(-1)).squeeze(-1)
         term = nn.functional.linear(inputs, self.input_weight(), bias)
@@ -225,7 +225,9 @@ class IncrementalRNN(Cell):
         solution, info = torch.linalg.solve_ex(matrix, -self.sign * matrix)
         if bool((info != 0).any()):
             bad = int((info != 0).nonzero()[0])
-            raise ValueError(f"{type(self).__name__}: expected phi' U - alpha I regular, it is singular in sample {bad}")
+            raise ValueError(
+                f"{type(self).__name__}: expected phi' U - alpha I regular, it is singular in sample {bad}"
+            )
         return solution
 
     def time_steps(self, inputs: Tensor | None = None, states: Tensor | None = None) -> TimeStep:

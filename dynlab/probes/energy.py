@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ class Energy(Probe):
     batch, unit), or (time, batch) for the total.
 
     Raises:
-        ValueError: for cells without an energy.
+        ValueError: for cells without an energy, and Networks with residual connections.
     """
 
     from_rest: bool = False
@@ -48,6 +49,7 @@ class Energy(Probe):
     reference = "UnICORNN, Eq. (4)"
 
     def observe(self, trace: Trace) -> Observer:
+        """As ``Probe.observe``."""
         parts = [self._energy(*part) for part in _layers(trace)]
         attrs = {
             "units": "1 (energy of unit mass)",
@@ -86,7 +88,9 @@ class Energy(Probe):
         options = {}
         if self.from_rest:
             if "from_rest" not in inspect.signature(method).parameters:
-                raise ValueError(f"Energy: expected {name}.energy to take from_rest, got energy{inspect.signature(method)}")
+                raise ValueError(
+                    f"Energy: expected {name}.energy to take from_rest, got energy{inspect.signature(method)}"
+                )
             options["from_rest"] = True
         acting = torch.cat([inputs[:1], inputs])
         energy = method(acting, states, **options)
@@ -95,17 +99,23 @@ class Energy(Probe):
                 f"Energy: expected {name}.energy to return a tensor of shape {tuple(states.shape[:2])} or "
                 f"{(*states.shape[:2], 'unit')}, got {_check.describe(energy)}"
             )
-        return _check.finite(f"{name}.energy", energy.double() if energy.dim() == 3 else energy.double()[..., None], "Energy")
+        return _check.finite(
+            f"{name}.energy", energy.double() if energy.dim() == 3 else energy.double()[..., None], "Energy"
+        )
 
 
 def _layers(trace: Trace) -> list[tuple[Cell, Tensor, Tensor]]:
     """Each layer's cell, the inputs it read (time 1..T, batch, f) and its states (time 0..T, batch, n)."""
     if not hasattr(trace.cell, "layer_inputs"):
         return [(trace.cell, trace.inputs, trace.states)]
+    # A Network, or a cell of one's own that has its interface.
+    network: Any = trace.cell
+    if getattr(network, "skips", None):
+        # A layer's energy knows its own V u, not the Lambda term beside it.
+        raise ValueError("Energy: expected a densely stacked Network, got residual connections")
     with torch.no_grad():
-        pairs = trace.cell.layer_inputs(trace.inputs, trace.states[:-1])
-    slices = trace.cell.layer_slices
+        pairs = network.layer_inputs(trace.inputs, trace.states[:-1])
     return [
         (cell, inputs, trace.states[..., where])
-        for cell, (inputs, _), where in zip(trace.cell.cells, pairs, slices, strict=True)
+        for cell, (inputs, _), where in zip(network.cells, pairs, network.layer_slices, strict=True)
     ]

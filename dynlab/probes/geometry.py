@@ -32,7 +32,11 @@ _LOG = logging.getLogger("dynlab")
 
 
 def kernel_smooth(
-    points: Tensor, values: Tensor, queries: Tensor, bandwidth: float | Sequence[float] | Tensor, backend: Backend = "auto"
+    points: Tensor,
+    values: Tensor,
+    queries: Tensor,
+    bandwidth: float | Sequence[float] | Tensor,
+    backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor, str]:
     """Nadaraya-Watson average of ``values`` with the Gaussian kernel K(r) = exp(-|r / bandwidth|^2 / 2).
 
@@ -78,7 +82,7 @@ def kernel_smooth(
 
 
 def principal_axes(cloud: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Principal component analysis, by chunked QR, so that no copy of the cloud is made.
+    """Principal component analysis, by QR in chunks, so that no float64 copy of the cloud is made.
 
     Arguments:
         cloud: (m, a), at least ``count`` points and axes. count: leading axes wanted.

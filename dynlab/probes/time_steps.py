@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dynlab import _check
-from dynlab.cell import Cell, TimeStep
+from dynlab.cell import Cell
 from dynlab.probes.base import Computed, Observer, Probe, Variable
 from dynlab.trace import Trace
 
@@ -35,7 +36,14 @@ class TimeSteps(Probe):
     reference = "UnICORNN Eq. (6); AntisymmetricRNN Eqs. (12), (13); iRNN Eq. (5)"
 
     def observe(self, trace: Trace) -> Observer:
-        layers = [_axes_in_order(cell, *seen, trace) for cell, *seen in _layers(trace)]
+        """As ``Probe.observe``."""
+        layers = [_axes_in_order(trace, *layer) for layer in _layers(trace)]
+        for index, (_, dims, _) in enumerate(layers):
+            if "batch" in dims and str(index) in getattr(trace.cell, "skips", ()):
+                raise ValueError(
+                    f"TimeSteps: expected time-steps that do not depend on the input in layer {index}, whose residual "
+                    "connection changes the input term that they would depend on"
+                )
         attrs = {"units": "1 (integration time per step)", "reference": self.reference}
         meaning = "; ".join(dict.fromkeys(meaning for *_, meaning in layers))
         shapes = {(dims, tuple(values.shape)) for values, dims, _ in layers}
@@ -43,7 +51,9 @@ class TimeSteps(Probe):
             dims = layers[0][1]
             values = torch.stack([values for values, *_ in layers])
             attrs["long_name"] = meaning
-            return Computed([Variable("time_step", ("layer", *dims), values, attrs, _inner_steps("k", dims, values[0]))])
+            return Computed(
+                [Variable("time_step", ("layer", *dims), values, attrs, _inner_steps("k", dims, values[0]))]
+            )
         found = []
         for index, (values, dims, meaning) in enumerate(layers):
             named = tuple(f"{dim}_layer{index}" if dim in ("unit", "k") else dim for dim in dims)
@@ -57,13 +67,14 @@ def _layers(trace: Trace) -> list[tuple[Cell, Tensor, Tensor]]:
     before = trace.states[:-1]
     if not hasattr(trace.cell, "layer_inputs"):
         return [(trace.cell, trace.inputs, before)]
-    cells: nn.ModuleList = trace.cell.cells
-    pairs = trace.cell.layer_inputs(trace.inputs, before)
-    return [(cell, *pair) for cell, pair in zip(cells, pairs, strict=True)]  # type: ignore[misc]
+    # A Network, or a cell of one's own that has its interface.
+    network: Any = trace.cell
+    pairs = network.layer_inputs(trace.inputs, before)
+    return [(cell, *pair) for cell, pair in zip(network.cells, pairs, strict=True)]
 
 
 @torch.no_grad()
-def _axes_in_order(cell: Cell, inputs: Tensor, states: Tensor, trace: Trace) -> tuple[Tensor, tuple[str, ...], str]:
+def _axes_in_order(trace: Trace, cell: Cell, inputs: Tensor, states: Tensor) -> tuple[Tensor, tuple[str, ...], str]:
     """One layer's time-steps with axes (unit, then those of ``_AXES`` that it has), the dims and the meaning."""
     values, dims, meaning = cell.time_steps(inputs, states)
     _check_time_step(cell, values, dims)
@@ -88,7 +99,7 @@ def _check_time_step(cell: Cell, values: Tensor, dims: tuple[str, ...]) -> None:
     known = set(dims) <= {"unit", *_AXES} and len(set(dims)) == len(dims)
     if not isinstance(values, Tensor) or not known or values.dim() != len(dims):
         raise ValueError(
-            f"TimeSteps: expected {type(cell).__name__}.time_steps to return {TimeStep.__name__}(values, dims, meaning) "
+            f"TimeSteps: expected {type(cell).__name__}.time_steps to return TimeStep(values, dims, meaning) "
             f"with one of 'time', 'batch', 'k', 'unit' a dimension, got {_check.describe(values)} with dims {dims!r}"
         )
 

@@ -49,6 +49,7 @@ class Trajectory(Probe):
         object.__setattr__(self, "units", tuple(self.units))
 
     def observe(self, trace: Trace) -> Observer:
+        """As ``Probe.observe``."""
         chosen = self._chosen(size_of(self.of, trace.cell), type(trace.cell).__name__)
         kept = trace.states[:: self.every]
         if self.of == "hidden":

@@ -16,6 +16,19 @@ from dynlab.jacobian.autodiff import linearize_by_autodiff
 INPUT, HIDDEN = 3, 5
 KEYS = list(registry)
 GATED = {"gated_antisymmetric", "antisymmetric_ablation", "lstm", "gru", "fastgrnn", "ugrnn"}
+# Options away from defaults at which a factor would be one or zero.
+VARIED = {
+    "unicornn": {"dt": 1.0, "alpha": 0.5},
+    "irnn": {"alpha": 0.6, "nonlinearity": "sigmoid", "start": "zero"},
+    "antisymmetric": {"epsilon": 0.5, "gamma": 0.3},
+    "gated_antisymmetric": {"epsilon": 0.5, "gamma": 0.3},
+    "antisymmetric_ablation": {"epsilon": 0.5, "gamma": 0.3},
+    "ctrnn": {"dt": 0.6, "tau": 2.0, "alpha": 0.4, "nonlinearity": "sigmoid"},
+    "elman": {"nonlinearity": "relu"},
+    "cornn": {"dt": 0.5, "gamma": 0.8, "epsilon": 1.4},
+    "indrnn": {"nonlinearity": "tanh"},
+    "lipschitz": {"epsilon": 0.5, "beta": 0.2, "gamma": 0.6, "std": 3.0},
+}
 PARAMETERS = {
     "unicornn": 15 + 3 * 5,
     "irnn": 15 + 5 + 2 * 5 + 5,
@@ -37,10 +50,12 @@ PARAMETERS = {
 }
 
 
-def make(key: str, seed: int = 0, dtype: torch.dtype = torch.float64, input_size: int = INPUT) -> Cell:
+def make(
+    key: str, seed: int = 0, dtype: torch.dtype = torch.float64, input_size: int = INPUT, **options: object
+) -> Cell:
     """A cell far from its initial values, so that no parameter is zero or one by luck."""
     torch.manual_seed(seed)
-    cell = registry[key](input_size, HIDDEN).to(dtype)
+    cell = registry[key](input_size, HIDDEN, **options).to(dtype)
     with torch.no_grad():
         for parameter in cell.parameters():
             parameter.add_(0.4 * torch.randn_like(parameter))
@@ -61,8 +76,9 @@ def test_every_key_has_a_parameter_count():
 
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("leading", [(7,), (4, 2)])
-def test_linearize_is_the_derivative(key, leading):
-    cell = make(key)
+@pytest.mark.parametrize("varied", [False, True])
+def test_linearize_is_the_derivative(key, leading, varied):
+    cell = make(key, **VARIED.get(key, {}) if varied else {})
     x, state = data(cell, *leading)
     ours, exact = cell.linearization(x, state), linearize_by_autodiff(cell._free_step, x, state)
     dense = ours.jacobian.to_dense()
@@ -76,7 +92,7 @@ def test_linearize_in_float32(key):
     cell = make(key, dtype=torch.float32)
     x, state = data(cell, 4, 2)
     ours = cell.linearization(x, state)
-    exact = cell.double().linearization(x.double(), state.double())
+    exact = copy.deepcopy(cell).double().linearization(x.double(), state.double())
     assert ours.jacobian.to_dense().dtype == ours.drive.to_dense().dtype == torch.float32
     torch.testing.assert_close(ours.jacobian.to_dense().double(), exact.jacobian.to_dense(), rtol=1e-4, atol=2e-6)
     torch.testing.assert_close(ours.drive.to_dense().double(), exact.drive.to_dense(), rtol=1e-4, atol=2e-6)
@@ -94,6 +110,8 @@ def test_products_agree_with_the_dense_matrices(key):
     torch.testing.assert_close(lin.drive.left(rows), rows @ drive)
     by_term = lin.drive.term_to_dense()
     torch.testing.assert_close(lin.drive.left_term(rows), rows @ by_term)
+    terms = torch.randn(3, 2, by_term.shape[-1], 4).double()
+    torch.testing.assert_close(lin.drive.right_term(terms), by_term @ terms)
     # The slope by the term belongs to the term that the cell hands to advance.
     assert by_term.shape[-1] == cell.input_term(x).shape[-1]
     weight = cell.input_weight()

@@ -107,11 +107,24 @@ def test_energy_from_rest_is_continuous_in_w(w):
     y, z = state[0, :UNITS], state[0, UNITS:]
     drive = (x @ cell.weight_ih.T + cell.bias)[0]
     for unit, energy in enumerate(cell.energy(x, state, from_rest=True)[0].tolist()):
-        u = float(drive[unit])
+        u = drive[unit].item()
         work = quad(lambda s, u=u: math.tanh(w * s + u), 0, float(y[unit]), epsabs=1e-13)[0]
         assert energy == pytest.approx(float(y[unit] ** 2 + z[unit] ** 2 / 2) + work, rel=1e-9, abs=1e-9)
     if w == 0:
         assert torch.equal(cell.energy(x, state), cell.energy(x, state, from_rest=True))
+
+
+@pytest.mark.parametrize("w", [4e-3, -2e-3, 6e-3])
+def test_energy_keeps_its_digits_in_float32(w):
+    cell = make(alpha=0.0)
+    with torch.no_grad():
+        cell.weight_hh.fill_(w)
+    x, state = torch.randn(50, 3), 2 * torch.randn(50, 2 * UNITS)
+    state[:, UNITS:] = 0
+    exact = cell.energy(x.double(), state.double(), from_rest=True)
+    rounded = cell.float().energy(x, state, from_rest=True).double()
+    # Below eps^(1/3) = 0.0049 the series is used; above it the difference loses a few digits.
+    torch.testing.assert_close(rounded, exact, rtol=0, atol=1e-5 if abs(w) < 0.0049 else 5e-4)
 
 
 def test_energy_is_kept_to_first_order():
@@ -121,7 +134,7 @@ def test_energy_is_kept_to_first_order():
         cell = make(dt=dt, alpha=1.0)
         states = cell.scan(torch.zeros(4000, 1, 3).double(), torch.ones(1, 2 * UNITS).double())
         energy = cell.energy(torch.zeros(4001, 1, 3).double(), states, from_rest=True)
-        spread.append(float((energy - energy[0]).abs().max()))
+        spread.append((energy - energy[0]).abs().max().item())
     assert spread[0] < 0.1
     assert spread[1] == pytest.approx(spread[0] / 2, rel=0.1)
 
@@ -148,4 +161,4 @@ def test_initial_values_of_appendix_a():
     assert -0.1 <= cell.c.min() < -0.099 and 0.099 < cell.c.max() <= 0.1
     assert not cell.bias.any()
     bound = math.sqrt(6 / ((1 + 8**2) * 50))
-    assert cell.weight_ih.abs().max() == pytest.approx(bound, rel=1e-3)
+    assert cell.weight_ih.abs().max().item() == pytest.approx(bound, rel=1e-3)
