@@ -3,8 +3,8 @@
     python -m benchmarks.jacobians [--quick] [--write]
 
 Every contender computes the same numbers along the same trajectory, which is checked before anything is timed.
-All in float32 on the CPU. Autodiff and JAX contenders start from the inputs, as ``record`` does; contenders of
-dynlab marked "trace given" start from the rollout.
+All in float32 on the CPU. Everything starts from the inputs except what is marked "trace given", which starts from
+the states.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,21 +24,21 @@ import torch
 
 import dynlab
 from benchmarks.timing import Report, machine, median_seconds, peak_extra_memory, use_threads
-from dynlab.cell import derive_once
+from dynlab import cells, probes
+from dynlab.cell import Cell, derive_once
 from dynlab.jacobian.product import Product
 from dynlab.jacobian.sweep import adjoint_sweep
-from dynlab.recording import to_dataset  # noqa: F401  (loads what record needs before memory is measured)
 from dynlab.trace import Trace, rollout
 
 RESULTS = Path(__file__).parent / "results" / "jacobians.md"
 FEATURES = 8
-CELLS: dict[str, Callable[[int], dynlab.Cell]] = {
-    "AntisymmetricRNN": lambda d: dynlab.AntisymmetricRNN(FEATURES, d),
-    "iRNN, K = 5": lambda d: dynlab.IncrementalRNN(FEATURES, d, K=5, nonlinearity="tanh"),
-    "iRNN, K = 5, U = I + V H": lambda d: dynlab.IncrementalRNN(
+CELLS: dict[str, Callable[[int], Cell]] = {
+    "AntisymmetricRNN": lambda d: cells.AntisymmetricRNN(FEATURES, d),
+    "iRNN, K = 5": lambda d: cells.IncrementalRNN(FEATURES, d, K=5, nonlinearity="tanh"),
+    "iRNN, K = 5, U = I + V H": lambda d: cells.IncrementalRNN(
         FEATURES, d, K=5, nonlinearity="tanh", recurrent="identity_plus_low_rank"
     ),
-    "UnICORNN": lambda d: dynlab.UnICORNN(FEATURES, d),
+    "UnICORNN": lambda d: cells.UnICORNN(FEATURES, d),
 }
 
 
@@ -52,7 +52,7 @@ class Case:
     batch: int
 
     @lru_cache(maxsize=1)  # noqa: B019 (cases live as long as the program)
-    def make(self) -> tuple[dynlab.Cell, torch.Tensor]:
+    def make(self) -> tuple[Cell, torch.Tensor]:
         """The cell and its inputs, (time, batch, feature)."""
         torch.manual_seed(0)
         cell = CELLS[self.cell](self.hidden).requires_grad_(False)
@@ -73,13 +73,12 @@ class Contender(NamedTuple):
     compiled: float = 0.0
 
 
-# ---- all t: log |d state_T / d state_t|_F for t = 0 .. T - 1, (t, b) ------------------------------------------------
+# ---- contenders: all t gives log |d state_T / d state_t|_F, (t = 0 .. T - 1, b); end to end d state_T / d state_0 ------
 
 
 def _record(case: Case, **options: Any) -> Contender:
     cell, inputs = case.make()
-    rows = math.log(cell.state_size) / 2
-    probe = dynlab.GradientNorm(**options)
+    probe, rows = probes.GradientNorm(**options), math.log(cell.state_size) / 2
     return Contender(
         lambda: dynlab.record(cell, inputs, [probe]), lambda found: found["log_gradient_norm"].values[:-1] + rows
     )
@@ -90,7 +89,7 @@ def _sweep_all(case: Case) -> Contender:
     rows = math.log(trace.cell.state_size) / 2
 
     def run() -> torch.Tensor:
-        observer = dynlab.GradientNorm().observe(trace)
+        observer = probes.GradientNorm().observe(trace)
         with derive_once():
             adjoint_sweep(trace, [observer])
         return observer.variables()[0].values
@@ -98,150 +97,89 @@ def _sweep_all(case: Case) -> Contender:
     return Contender(run, lambda values: values[:-1].numpy() + rows)
 
 
-def _torch_all(case: Case) -> Contender:
+def _sweep_end(case: Case, given: bool = True) -> Contender:
+    cell, inputs = case.make()
+    trace = case.trace()
+
+    def run() -> Product:
+        with derive_once():
+            return adjoint_sweep(trace if given else rollout(cell, inputs), [])
+
+    def take(product: Product) -> np.ndarray:
+        matrix, log_scale = product.to_dense()
+        return (matrix * log_scale.exp()[:, None, None]).numpy()
+
+    return Contender(run, take)
+
+
+def _torch(case: Case, transform: Callable[..., Any] = torch.func.jacrev, every_step: bool = False) -> Contender:
     cell, inputs = case.make()
 
-    def final(kicks: torch.Tensor, terms: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+    def final(state: torch.Tensor, terms: torch.Tensor) -> torch.Tensor:
+        for term in terms.unbind(0):
+            state = cell.advance(term, state)
+        return state
+
+    def kicked(kicks: torch.Tensor, terms: torch.Tensor) -> torch.Tensor:
+        state = kicks.new_zeros(cell.state_size)
         for kick, term in zip(kicks.unbind(0), terms.unbind(0), strict=True):
             state = cell.advance(term, state + kick)
         return state
 
     def run() -> torch.Tensor:
         with derive_once():
+            terms = cell.terms(inputs)
+            if not every_step:
+                return torch.func.vmap(transform(final), in_dims=(0, 1))(cell.initial_state(case.batch), terms)
             kicks = torch.zeros(case.steps, cell.state_size)
-            jacobian = torch.func.vmap(torch.func.jacrev(final), in_dims=(None, 1, 0))(
-                kicks, cell.terms(inputs), cell.initial_state(case.batch)
-            )
+            jacobian = torch.func.vmap(transform(kicked), in_dims=(None, 1))(kicks, terms)
         return torch.linalg.vector_norm(jacobian, dim=(1, 3)).log().T
 
-    return Contender(run, lambda values: values.numpy())
+    return Contender(run, lambda result: result.numpy())
 
 
-def _jax_all(case: Case) -> Contender:
-    from benchmarks import jax_models
-
-    return _jitted(case, jax_models.autodiff_all, np.asarray)
-
-
-def _jax_sweep_all(stored: bool) -> Callable[[Case], Contender]:
-    from benchmarks import jax_models
-
-    return lambda case: _jitted(
-        case, lambda model: _first(jax_models.sweep_by_hand(model, stored)), lambda log_norms: np.asarray(log_norms)
-    )
-
-
-def _first(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *arguments: function(*arguments)[0]
-
-
-def _jitted(case: Case, build: Callable[[Any], Callable[..., Any]], take: Callable[[Any], Any]) -> Contender:
+def _jax(case: Case, build: str, take: Callable[[Any], np.ndarray] = np.asarray, **options: Any) -> Contender:
     import jax
 
     from benchmarks import jax_models
 
     cell, inputs = case.make()
     arguments = jax_models.to_jax(inputs), jax_models.to_jax(cell.initial_state(case.batch))
-    function = jax.jit(build(jax_models.model_of(cell)))
+    function = jax.jit(getattr(jax_models, build)(jax_models.model_of(cell), **options))
     begin = time.perf_counter()
     compiled = function.lower(*arguments).compile()
     seconds = time.perf_counter() - begin
     return Contender(lambda: jax.block_until_ready(compiled(*arguments)), take, seconds)
 
 
-# ---- end to end: d state_T / d state_0, (b, n, n) -------------------------------------------------------------------
-
-
-def _dense(product: Product) -> np.ndarray:
-    matrix, log_scale = product.to_dense()
-    return (matrix * log_scale.exp()[:, None, None]).numpy()
-
-
-def _rollout_and_sweep(case: Case) -> Contender:
-    cell, inputs = case.make()
-
-    def run() -> Product:
-        with derive_once():
-            return adjoint_sweep(rollout(cell, inputs), [])
-
-    return Contender(run, _dense)
-
-
-def _sweep_end(case: Case) -> Contender:
-    trace = case.trace()
-
-    def run() -> Product:
-        with derive_once():
-            return adjoint_sweep(trace, [])
-
-    return Contender(run, _dense)
-
-
-def _torch_end(transform: Callable[..., Any]) -> Callable[[Case], Contender]:
-    def build(case: Case) -> Contender:
-        cell, inputs = case.make()
-
-        def final(state: torch.Tensor, terms: torch.Tensor) -> torch.Tensor:
-            for term in terms.unbind(0):
-                state = cell.advance(term, state)
-            return state
-
-        def run() -> torch.Tensor:
-            with derive_once():
-                terms, state = cell.terms(inputs), cell.initial_state(case.batch)
-                return torch.func.vmap(transform(final), in_dims=(0, 1))(state, terms)
-
-        return Contender(run, lambda jacobian: jacobian.numpy())
-
-    return build
-
-
-def _jax_end(name: str) -> Callable[[Case], Contender]:
-    def build(case: Case) -> Contender:
-        import jax
-
-        from benchmarks import jax_models
-
-        return _jitted(case, lambda model: jax_models.autodiff_end(model, getattr(jax, name)), np.asarray)
-
-    return build
-
-
-def _jax_sweep_end(stored: bool) -> Callable[[Case], Contender]:
-    def take(result: Any) -> np.ndarray:
-        rows, log_scale = (np.asarray(part) for part in result)
-        rows = rows * np.exp(log_scale)[:, None, None]
-        if rows.shape[1] < rows.shape[2]:  # independent units: a block a unit
-            blocks = np.split(rows, rows.shape[1], axis=-1)
-            rows = np.block([[np.einsum("bd,de->bde", block[:, r], np.eye(block.shape[-1])) for block in blocks]
-                             for r in range(rows.shape[1])])  # fmt: skip
+def _dense(result: Any) -> np.ndarray:
+    _, rows, log_scale = map(np.asarray, result)
+    rows = rows * np.exp(log_scale)[:, None, None]
+    batch, held, size = rows.shape
+    if held == size:
         return rows
-
-    def build(case: Case) -> Contender:
-        from benchmarks import jax_models
-
-        return _jitted(case, lambda model: lambda *given: jax_models.sweep_by_hand(model, stored)(*given)[1:], take)
-
-    return build
+    # Independent units: row r holds block [r, s] of unit i at s d + i.
+    blocks = rows.reshape(batch, held, held, -1)
+    return np.einsum("brsd,de->brdse", blocks, np.eye(size // held)).reshape(batch, size, size)
 
 
 ALL_T: dict[str, Callable[[Case], Contender]] = {
     "dynlab record, GradientNorm": _record,
     "dynlab sweep, trace given": _sweep_all,
-    "torch jacrev, every step perturbed": _torch_all,
-    "JAX jacrev, every step perturbed": _jax_all,
-    "JAX sweep by hand, dense": lambda case: _jax_sweep_all(True)(case),
-    "JAX sweep by hand, structured": lambda case: _jax_sweep_all(False)(case),
+    "torch jacrev, every step perturbed": partial(_torch, every_step=True),
+    "JAX jacrev, every step perturbed": partial(_jax, build="autodiff_all"),
+    "JAX sweep by hand, dense": partial(_jax, build="sweep_by_hand", take=lambda r: np.asarray(r[0]), stored=True),
+    "JAX sweep by hand, structured": partial(_jax, build="sweep_by_hand", take=lambda r: np.asarray(r[0]), stored=False),
 }
 END: dict[str, Callable[[Case], Contender]] = {
-    "dynlab rollout and sweep": _rollout_and_sweep,
+    "dynlab rollout and sweep": partial(_sweep_end, given=False),
     "dynlab sweep, trace given": _sweep_end,
-    "torch jacrev": _torch_end(torch.func.jacrev),
-    "torch jacfwd": _torch_end(torch.func.jacfwd),
-    "JAX jacrev": _jax_end("jacrev"),
-    "JAX jacfwd": _jax_end("jacfwd"),
-    "JAX sweep by hand, dense": _jax_sweep_end(True),
-    "JAX sweep by hand, structured": _jax_sweep_end(False),
+    "torch jacrev": _torch,
+    "torch jacfwd": partial(_torch, transform=torch.func.jacfwd),
+    "JAX jacrev": partial(_jax, build="autodiff_end", forward=False),
+    "JAX jacfwd": partial(_jax, build="autodiff_end", forward=True),
+    "JAX sweep by hand, dense": partial(_jax, build="sweep_by_hand", take=_dense, stored=True),
+    "JAX sweep by hand, structured": partial(_jax, build="sweep_by_hand", take=_dense, stored=False),
 }
 QUESTIONS = {"all t": ALL_T, "end to end": END}
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dynlab import AntisymmetricRNN, Cell, IncrementalRNN, UnICORNN
+from dynlab.cell import Cell
+from dynlab.cells import AntisymmetricRNN, IncrementalRNN, UnICORNN
 
 Array = jax.Array
 
@@ -112,18 +113,11 @@ def _unicornn(cell: Any) -> Model:
     )
 
 
-def final_state(model: Model) -> Callable[[Array, Array, Array], Array]:
-    """(kicks (t, n), terms (t, p), state (n,)) -> last state; kick t is added to state t - 1, counted from 0."""
+def autodiff_all(model: Model) -> Callable[[Array, Array], Array]:
+    """log |d state_T / d state_t|_F for t = 0 .. T - 1 by one jacrev with a perturbation at every step, (t, b)."""
 
     def final(kicks: Array, terms: Array, state: Array) -> Array:
         return jax.lax.scan(lambda s, now: (model.step(now[1], s + now[0]), None), state, (kicks, terms))[0]
-
-    return final
-
-
-def autodiff_all(model: Model) -> Callable[[Array, Array], Array]:
-    """log |d state_T / d state_t|_F for t = 0 .. T - 1 by one jacrev with a perturbation at every step, (t, b)."""
-    final = final_state(model)
 
     def run(inputs: Array, state: Array) -> Array:
         kicks = jnp.zeros((inputs.shape[0], state.shape[-1]))
@@ -133,13 +127,14 @@ def autodiff_all(model: Model) -> Callable[[Array, Array], Array]:
     return run
 
 
-def autodiff_end(model: Model, transform: Callable[..., Any]) -> Callable[[Array, Array], Array]:
-    """d state_T / d state_0, (b, n, n), by jacrev or jacfwd."""
+def autodiff_end(model: Model, forward: bool) -> Callable[[Array, Array], Array]:
+    """d state_T / d state_0, (b, n, n), by jacfwd or jacrev."""
 
     def final(state: Array, terms: Array) -> Array:
         return jax.lax.scan(lambda s, term: (model.step(term, s), None), state, terms)[0]
 
-    return lambda inputs, state: jax.vmap(transform(final), in_axes=(0, 1))(state, model.terms(inputs))
+    transformed = (jax.jacfwd if forward else jax.jacrev)(final)
+    return lambda inputs, state: jax.vmap(transformed, in_axes=(0, 1))(state, model.terms(inputs))
 
 
 def sweep_by_hand(model: Model, stored: bool) -> Callable[[Array, Array], tuple[Array, Array, Array]]:

@@ -97,6 +97,11 @@ class StepCell(Cell):
         self.name = name or _name(step)
         self.hyperparameters = {"name": self.name}
 
+    @property
+    def title(self) -> str:
+        """The name."""
+        return self.name
+
     def _call(self, x: Tensor, state: Tensor) -> Any:
         return self.step(x, state)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dynlab import _check
 from dynlab.jacobian.autodiff import linearize_by_autodiff
-from dynlab.jacobian.step import Linearization, StepJacobian
+from dynlab.jacobian.step import Linearization, StepJacobian, detached
 
 Keep = Literal["states", "hidden", "last"]
 
@@ -56,11 +56,11 @@ class Cell(nn.Module):
 
     - ``input_term(inputs)``: what depends on the input alone, any leading axes, (..., f) -> (..., p);
     - ``advance(term, state)``: the step, given that term, (..., p), (..., n) -> (..., n);
-    - ``linearize(inputs, states)``: the closed-form Jacobians, any leading axes;
+    - ``linearize(term, states)``: the closed-form Jacobians, any leading axes;
     - ``time_steps(inputs, states)``: the effective time-step of each unit.
 
-    A cell whose parameters differ from step to step sets ``time_varying``; its ``input_term`` and ``linearize``
-    then take ``first``, the index of the first input in its sequence, and its terms carry what varies.
+    A cell whose parameters differ from step to step sets ``time_varying``; its ``input_term`` then takes
+    ``first``, the index of the first input in its sequence, and its terms carry what varies.
 
     Arguments:
         input_size: f, number of input features; 0 for an autonomous map.
@@ -115,16 +115,16 @@ class Cell(nn.Module):
             raise TypeError(f"{type(self).__name__}: define forward(x, state), the step of the recurrence")
         return self.forward(term, state)
 
-    def linearize(self, inputs: Tensor, states: Tensor) -> Linearization:
-        """d state_t / d state_{t-1} and d state_t / d x_t where state_t = cell(inputs, states).
+    def linearize(self, term: Tensor, states: Tensor) -> Linearization:
+        """The step from ``states`` under input terms ``term``, linearised in both.
 
         Arguments:
-            inputs: (..., f), states: (..., n) with the same leading axes, any number of them.
+            term: (..., p), states: (..., n) with the same leading axes, any number of them.
 
         Returns:
-            Their linearisation; by ``torch.func`` unless the cell has a closed form.
+            Its linearisation; by ``torch.func`` unless the cell has a closed form.
         """
-        return linearize_by_autodiff(self._free_step, inputs, states)
+        return linearize_by_autodiff(self.advance, term, states, self.input_weight())
 
     def time_steps(self, inputs: Tensor | None = None, states: Tensor | None = None) -> TimeStep:
         """The effective time-step of each unit.
@@ -140,6 +140,11 @@ class Cell(nn.Module):
             f"{type(self).__name__} defines no time-step: expected a method "
             "time_steps(inputs, states) -> dynlab.TimeStep"
         )
+
+    @property
+    def title(self) -> str:
+        """What datasets and tables call the cell: its class, or the name of a function made into a cell."""
+        return type(self).__name__
 
     @property
     def hidden_slice(self) -> slice:
@@ -177,10 +182,13 @@ class Cell(nn.Module):
 
     @torch.no_grad()
     def linearization(self, inputs: Tensor, states: Tensor, first: int = 0) -> Linearization:
-        """``linearize`` without a graph, for inputs that stand at ``first``, ``first`` + 1, ... of a sequence."""
-        if self.time_varying:
-            return self.linearize(inputs, states, first)  # type: ignore[call-arg]
-        return self.linearize(inputs, states)
+        """d state_t / d state_{t-1} and d state_t / d x_t, detached.
+
+        Arguments:
+            inputs: (..., f), states: (..., n), the state before each input; the same leading axes.
+            first: where in its sequence the first input stands; only time-varying cells read it.
+        """
+        return detached(self.linearize(self.terms(inputs, first), states))
 
     def terms(self, inputs: Tensor, first: int = 0) -> Tensor:
         """``input_term`` of inputs that stand at ``first``, ``first`` + 1, ... of a sequence."""
@@ -238,10 +246,6 @@ class Cell(nn.Module):
         return state if keep == "last" else torch.stack(kept)
 
     # ---- checks --------------------------------------------------------------------------------------------
-
-    def _free_step(self, inputs: Tensor, states: Tensor) -> Tensor:
-        """The step without checks, for tensors with one batch axis."""
-        return self.advance(self.input_term(inputs), states)
 
     def _floating_tensors(self) -> Iterator[Tensor]:
         yield from (parameter for parameter in self.parameters() if parameter.is_floating_point())

@@ -135,7 +135,7 @@ def _measure(cell: Cell, inputs: torch.Tensor, attrs: dict[str, Any], tick: Call
         return xr.Dataset(
             {"overflow_step": ("batch", gone)},
             {"batch": np.arange(inputs.shape[1])},
-            {"cell": type(cell).__name__, "parameters": parameters, "T": 0, "overflow_step": 1, **attrs},
+            {"cell": cell.title, "parameters": parameters, "T": 0, "overflow_step": 1, **attrs},
         )
 
 

@@ -101,7 +101,7 @@ def record(
         trace = rollout(cell, inputs, state)
         if trace.overflow is not None:
             warnings.warn(
-                f"{type(cell).__name__}: the state left the range of {trace.states.dtype} at step {trace.overflow} of "
+                f"{cell.title}: the state left the range of {trace.states.dtype} at step {trace.overflow} of "
                 f"{trace.requested}; the record ends one step before",
                 RuntimeWarning,
                 stacklevel=2,
@@ -208,7 +208,7 @@ def to_dataset(trace: Trace, variables: list[Variable], attrs: Mapping[str, Any]
     coords.setdefault("batch", np.arange(trace.batch_size))
     cell = trace.cell
     described = {
-        "cell": type(cell).__name__,
+        "cell": cell.title,
         "hyperparameters": json.dumps(cell.hyperparameters, default=str),
         "input_size": cell.input_size,
         "hidden_size": cell.hidden_size,

@@ -120,9 +120,9 @@ class AntisymmetricRNN(Cell):
             change = change * torch.sigmoid(gate[0])
         return torch.add(state, change, alpha=self.epsilon)
 
-    def linearize(self, inputs: Tensor, states: Tensor) -> Linearization:
+    def linearize(self, term: Tensor, states: Tensor) -> Linearization:
         """I + eps diag(.) M, the gate's slope in the same diagonal since both read M h."""
-        candidate, *gate = self._preactivations(self.input_term(inputs), states)
+        candidate, *gate = self._preactivations(term, states)
         gains = [self.epsilon * tanh_derivative(candidate)]
         if gate:
             gains = [

@@ -54,12 +54,12 @@ class CoRNN(ModuleCell):
     def _options(cls, module: Any) -> dict[str, Any]:
         return {"dt": module.dt, "gamma": module.gamma, "epsilon": module.epsilon}
 
-    def linearize(self, inputs: Tensor, states: Tensor) -> Linearization:
+    def linearize(self, term: Tensor, states: Tensor) -> Linearization:
         """A kick of z, which y then takes over dt times."""
         dt, gamma, epsilon = self.module.dt, self.module.gamma, self.module.epsilon
         weight = torch.cat([self.module.weight_hh, self.module.weight_ch], dim=1)
         bias = self.module.bias_ih + self.module.bias_hh + self.module.bias_ch
-        total = nn.functional.linear(inputs, self.module.weight_ih, bias) + nn.functional.linear(states, weight)
+        total = nn.functional.linear(term, self.module.weight_ih, bias) + nn.functional.linear(states, weight)
         kick = dt * tanh_derivative(total)
         gains = torch.stack([dt * kick, kick], dim=-2).unsqueeze(-2)
         direct = torch.tensor(

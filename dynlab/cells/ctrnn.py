@@ -67,9 +67,9 @@ class CTRNN(Cell):
         change = self.phi(nn.functional.linear(state, self.weight_hh) + term) - self.alpha * state
         return torch.add(state, change, alpha=self.rate)
 
-    def linearize(self, inputs: Tensor, states: Tensor) -> Linearization:
+    def linearize(self, term: Tensor, states: Tensor) -> Linearization:
         """(1 - dt alpha / tau) I + (dt / tau) phi' U for the state."""
-        slope = self.phi_derivative(nn.functional.linear(states, self.weight_hh) + self.input_term(inputs))
+        slope = self.phi_derivative(nn.functional.linear(states, self.weight_hh) + term)
         gains = (self.rate * slope)[..., None, None, :]
         return Linearization(
             DiagonalPlusDense(1 - self.rate * self.alpha, gains, self.weight_hh), GainDrive(gains, self.weight_ih)

@@ -42,9 +42,9 @@ class Elman(ModuleCell):
     def _options(cls, module: Any) -> dict[str, Any]:
         return {"nonlinearity": module.nonlinearity}
 
-    def linearize(self, inputs: Tensor, states: Tensor) -> Linearization:
+    def linearize(self, term: Tensor, states: Tensor) -> Linearization:
         """phi' W_hh for the state, phi' W_ih for the input."""
-        (total,) = self._preactivations(inputs, states)
+        (total,) = self._preactivations(term, states)
         slope = activation(self.module.nonlinearity, "Elman")[1](total)[..., None, None, :]
         return Linearization(
             DiagonalPlusDense(0.0, slope, self.module.weight_hh), InputDrive(slope, self.module.weight_ih)

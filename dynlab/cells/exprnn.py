@@ -71,10 +71,10 @@ class ExpRNN(Cell):
         total = nn.functional.linear(state, self.weight_hh) + term
         return torch.sign(total) * torch.relu(total.abs() + self.bias)
 
-    def linearize(self, inputs: Tensor, states: Tensor) -> Linearization:
+    def linearize(self, term: Tensor, states: Tensor) -> Linearization:
         """B with the rows of the silent units removed: modReLU has slope 1 where |a| + b > 0, else 0."""
         weight = self.weight_hh
-        total = nn.functional.linear(states, weight) + self.input_term(inputs)
+        total = nn.functional.linear(states, weight) + term
         slope = (total.abs() + self.bias > 0).to(total.dtype)[..., None, None, :]
         return Linearization(DiagonalPlusDense(0.0, slope, weight), GainDrive(slope, self.weight_ih))
 

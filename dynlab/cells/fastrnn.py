@@ -60,9 +60,9 @@ class FastRNN(_Fast):
     def _options(cls, module: Any) -> dict[str, Any]:
         return {"alpha": module.alpha_init, "beta": module.beta_init}
 
-    def linearize(self, inputs: Tensor, states: Tensor) -> Linearization:
+    def linearize(self, term: Tensor, states: Tensor) -> Linearization:
         """sigmoid(beta) I + sigmoid(alpha) tanh' U for the state."""
-        total = self._from_both(inputs, states) + self._biases()
+        total = self._from_both(term, states) + self._biases()
         gains = (torch.sigmoid(self.module.alpha) * tanh_derivative(total))[..., None, None, :]
         keep = float(torch.sigmoid(self.module.beta.detach()))
         return Linearization(
@@ -115,9 +115,9 @@ class FastGRNN(_Fast):
         gate, candidate = self._biases().chunk(2)
         return total + gate, total + candidate
 
-    def linearize(self, inputs: Tensor, states: Tensor) -> Linearization:
+    def linearize(self, term: Tensor, states: Tensor) -> Linearization:
         """Gate and candidate read the same W x + U h, so their slopes add."""
-        at_z, at_h = self._gate_and_candidate(inputs, states)
+        at_z, at_h = self._gate_and_candidate(term, states)
         zeta, nu = torch.sigmoid(self.module.zeta), torch.sigmoid(self.module.nu)
         of_gate = (states - zeta * torch.tanh(at_h)) * sigmoid_derivative(at_z)
         of_candidate = (zeta * torch.sigmoid(-at_z) + nu) * tanh_derivative(at_h)

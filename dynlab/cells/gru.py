@@ -35,9 +35,9 @@ class GRU(ModuleCell):
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(nn.GRUCell(*self._checked(input_size, hidden_size)))
 
-    def linearize(self, inputs: Tensor, states: Tensor) -> Linearization:
+    def linearize(self, term: Tensor, states: Tensor) -> Linearization:
         """z o h passes; U_n h reaches n through r, W_n x does not."""
-        by_input = self._from_input(inputs).split(self.hidden_size, dim=-1)
+        by_input = self._from_input(term).split(self.hidden_size, dim=-1)
         by_hidden = self._from_hidden(states).split(self.hidden_size, dim=-1)
         at_r, at_z = by_input[0] + by_hidden[0], by_input[1] + by_hidden[1]
         r, z = torch.sigmoid(at_r), torch.sigmoid(at_z)

@@ -184,13 +184,12 @@ class IncrementalRNN(Cell):
         weight = _transposed(self._effective_weight())
         return self.phi_derivative(times_weight(inner + self.sign * state, weight) + self._split(term)[0])
 
-    def linearize(self, inputs: Tensor, states: Tensor, first: int = 0) -> Linearization:
+    def linearize(self, term: Tensor, states: Tensor) -> Linearization:
         """The K unrolled inner steps.
 
         With F_k = d g_k / d h + sign I, each inner step multiplies by A_k = (1 - eta alpha) I + eta phi' U, so
         J = A_K ... A_1 F_0 - sign I, and F_0 is (1 + sign) I from g_0 = h_{m-1}, sign I from 0.
         """
-        term = self.terms(inputs, first)
         weight = self._effective_weight()
         factors = []
         drive = states.new_zeros(*states.shape, self.hidden_size)

@@ -52,9 +52,9 @@ class IndRNN(Cell):
     def advance(self, term: Tensor, state: Tensor) -> Tensor:
         return self.phi(torch.addcmul(term, self.weight_hh, state))
 
-    def linearize(self, inputs: Tensor, states: Tensor) -> Linearization:
+    def linearize(self, term: Tensor, states: Tensor) -> Linearization:
         """phi' u, a number a unit."""
-        slope = self.phi_derivative(torch.addcmul(self.input_term(inputs), self.weight_hh, states))
+        slope = self.phi_derivative(torch.addcmul(term, self.weight_hh, states))
         return Linearization(
             UnitBlocks((slope * self.weight_hh)[..., None, None, :]),
             GainDrive(slope[..., None, None, :], self.weight_ih),

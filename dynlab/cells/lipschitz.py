@@ -82,10 +82,10 @@ class LipschitzRNN(Cell):
         linear, total = nn.functional.linear(state, self.recurrent_matrices()).chunk(2, dim=-1)
         return torch.add(state, linear + torch.tanh(total + term), alpha=self.epsilon)
 
-    def linearize(self, inputs: Tensor, states: Tensor) -> Linearization:
+    def linearize(self, term: Tensor, states: Tensor) -> Linearization:
         """I + eps A + eps tanh' W: A counts as a gate of slope 1."""
         weight = self.recurrent_matrices()
-        total = nn.functional.linear(states, weight[self.hidden_size :]) + self.input_term(inputs)
+        total = nn.functional.linear(states, weight[self.hidden_size :]) + term
         slope = tanh_derivative(total)
         gains = self.epsilon * torch.stack([torch.ones_like(slope), slope], dim=-2).unsqueeze(-3)
         return Linearization(

@@ -45,10 +45,10 @@ class LSTM(ModuleCell):
             self.module.bias_ih[hidden_size : 2 * hidden_size] = forget_bias
             self.module.bias_hh[hidden_size : 2 * hidden_size] = 0
 
-    def linearize(self, inputs: Tensor, states: Tensor) -> Linearization:
+    def linearize(self, term: Tensor, states: Tensor) -> Linearization:
         """Gates on the four pre-activations, which read h alone; c passes through f."""
         c = states[..., self.hidden_size :]
-        at_i, at_f, at_g, at_o = self._preactivations(inputs, states)
+        at_i, at_f, at_g, at_o = self._preactivations(term, states)
         i, f, g, o = torch.sigmoid(at_i), torch.sigmoid(at_f), torch.tanh(at_g), torch.sigmoid(at_o)
         new_c = f * c + i * g
         zero = torch.zeros_like(c)

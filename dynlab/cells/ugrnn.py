@@ -41,9 +41,9 @@ class UGRNN(ModuleCell):
         with torch.no_grad():
             self.module.bias_ih[hidden_size:] = forget_bias
 
-    def linearize(self, inputs: Tensor, states: Tensor) -> Linearization:
+    def linearize(self, term: Tensor, states: Tensor) -> Linearization:
         """g o h passes; candidate and gate have weights of their own."""
-        at_c, at_g = self._preactivations(inputs, states)
+        at_c, at_g = self._preactivations(term, states)
         of_candidate = torch.sigmoid(-at_g) * tanh_derivative(at_c)
         of_gate = (states - torch.tanh(at_c)) * sigmoid_derivative(at_g)
         gains = torch.stack([of_candidate, of_gate], dim=-2).unsqueeze(-3)

@@ -79,11 +79,11 @@ class UnICORNN(Cell):
         z = z + h * (torch.tanh(self.weight_hh * y + self.input_term(x)) + self.alpha * y)
         return torch.cat([y, z], dim=-1)
 
-    def linearize(self, inputs: Tensor, states: Tensor) -> Linearization:
+    def linearize(self, term: Tensor, states: Tensor) -> Linearization:
         """Eq. (21) for the state; Eq. (23) for the input."""
         y = states[..., : self.hidden_size]
         h = self.effective_time_step()
-        slope = tanh_derivative(self.weight_hh * y + self.input_term(inputs))
+        slope = tanh_derivative(self.weight_hh * y + term)
         kick = h * (self.weight_hh * slope + self.alpha)
         pull = -h * slope
         gains = torch.stack([h * pull, pull], dim=-2).unsqueeze(-2)

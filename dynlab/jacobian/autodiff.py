@@ -12,19 +12,20 @@ from dynlab.jacobian.step import DenseDrive, DenseJacobian, Linearization
 Step = Callable[[Tensor, Tensor], Tensor]
 
 
-def linearize_by_autodiff(step: Step, inputs: Tensor, states: Tensor) -> Linearization:
+def linearize_by_autodiff(step: Step, terms: Tensor, states: Tensor, weight: Tensor | None = None) -> Linearization:
     """Linearise ``step`` at every leading index.
 
     Arguments:
-        step: (batch, f), (batch, n) -> (batch, n); samples must not influence one another.
-        inputs: (..., f). states: (..., n).
+        step: (batch, p), (batch, n) -> (batch, n); samples must not influence one another.
+        terms: (..., p), what the step needs of the input. states: (..., n).
+        weight: d term / d input, (p, f); None where the term is the input.
 
     Returns:
-        A dense linearisation, matrices (..., n, n) and (..., n, f). Steps that ``torch.vmap`` cannot
+        A dense linearisation, matrices (..., n, n) and (..., n, p). Steps that ``torch.vmap`` cannot
         transform (data-dependent Python) are differentiated one output at a time.
     """
     leading = states.shape[:-1]
-    x, s = inputs.reshape(-1, inputs.shape[-1]).detach(), states.reshape(-1, states.shape[-1]).detach()
+    x, s = (tensor.detach().reshape(leading.numel(), tensor.shape[-1]) for tensor in (terms, states))
 
     def single(x_: Tensor, s_: Tensor) -> Tensor:
         return step(x_[None], s_[None])[0]
@@ -35,7 +36,8 @@ def linearize_by_autodiff(step: Step, inputs: Tensor, states: Tensor) -> Lineari
     except (RuntimeError, NotImplementedError):
         by_x, by_s = _rows_by_backward(step, x, s)
     return Linearization(
-        DenseJacobian(by_s.reshape(*leading, *by_s.shape[1:])), DenseDrive(by_x.reshape(*leading, *by_x.shape[1:]))
+        DenseJacobian(by_s.reshape(*leading, *by_s.shape[1:])),
+        DenseDrive(by_x.reshape(*leading, *by_x.shape[1:]), weight),
     )
 
 

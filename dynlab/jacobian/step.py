@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import reduce
 from typing import Any, Self
 
@@ -526,3 +526,14 @@ class Linearization:
         """One linearisation for each index of the first leading axis."""
         pairs = zip(self.jacobian.unbind(), self.drive.unbind(), strict=True)
         return [Linearization(jacobian, drive) for jacobian, drive in pairs]
+
+
+def detached(value: Any) -> Any:
+    """The same linearisation without a graph, and sharing no live Parameter."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, tuple):
+        return tuple(map(detached, value))
+    if is_dataclass(value):
+        return replace(value, **{field.name: detached(getattr(value, field.name)) for field in fields(value)})
+    return value
