@@ -32,12 +32,14 @@ from dynlab.trace import Trace, rollout
 
 RESULTS = Path(__file__).parent / "results" / "jacobians.md"
 FEATURES = 8
+LOW_RANK = "iRNN, K = 5, U = I + V H"
+# With the default eta of 0.01 the iRNN's product is about e^-105 at T = 1000: autodiff in float32 then gives zeros, and
+# denormal numbers slow it down.
+IRNN: dict[str, Any] = {"K": 5, "nonlinearity": "tanh", "eta": 0.001}
 CELLS: dict[str, Callable[[int], Cell]] = {
     "AntisymmetricRNN": lambda d: cells.AntisymmetricRNN(FEATURES, d),
-    "iRNN, K = 5": lambda d: cells.IncrementalRNN(FEATURES, d, K=5, nonlinearity="tanh"),
-    "iRNN, K = 5, U = I + V H": lambda d: cells.IncrementalRNN(
-        FEATURES, d, K=5, nonlinearity="tanh", recurrent="identity_plus_low_rank"
-    ),
+    "iRNN, K = 5": lambda d: cells.IncrementalRNN(FEATURES, d, **IRNN),
+    LOW_RANK: lambda d: cells.IncrementalRNN(FEATURES, d, recurrent="identity_plus_low_rank", **IRNN),
     "UnICORNN": lambda d: cells.UnICORNN(FEATURES, d),
 }
 
@@ -198,7 +200,10 @@ def disagreement(question: str, ours: np.ndarray, theirs: np.ndarray) -> float:
 
 def compare(report: Report, question: str, case: Case, rounds: int, threads: int) -> dict[str, float]:
     """One table; returns the median seconds."""
-    ready = {name: build(case) for name, build in QUESTIONS[question].items()}
+    contenders = QUESTIONS[question]
+    if case.cell == LOW_RANK:  # autodiff and JAX see a full U: the rows above, but for one to check against
+        contenders = {name: build for name, build in contenders.items() if "dynlab" in name or "structured" in name}
+    ready = {name: build(case) for name, build in contenders.items()}
     first = next(iter(ready))
     expected = ready[first].take(ready[first].run())
     off = {name: disagreement(question, expected, one.take(one.run())) for name, one in ready.items()}

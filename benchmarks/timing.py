@@ -98,7 +98,8 @@ def machine(threads: int) -> list[str]:
     return [
         f"{date.today()}, {cpu}, {os.cpu_count()} logical cores, {platform.system()}, Python {platform.python_version()}",
         f"dynlab {dynlab.__version__}, {packages}",
-        f"threads: {threads} (torch.set_num_threads; XLA's pool by the environment variable NPROC)",
+        f"threads: {threads} (torch.set_num_threads; XLA's pool by the environment variable NPROC), "
+        f"OMP_WAIT_POLICY={os.environ.get('OMP_WAIT_POLICY', 'unset')}",
     ]
 
 

@@ -9,10 +9,10 @@ from dynlab import _check
 from dynlab.cell import Cell, TimeStep
 from dynlab.cells.activation import activation
 from dynlab.jacobian.step import (
-    DenseDrive,
     DiagonalPlusDense,
     Linearization,
     LowRankPlusIdentity,
+    PolynomialDrive,
     PolynomialJacobian,
     Weight,
     times_weight,
@@ -191,18 +191,19 @@ class IncrementalRNN(Cell):
         J = A_K ... A_1 F_0 - sign I, and F_0 is (1 + sign) I from g_0 = h_{m-1}, sign I from 0.
         """
         weight = self._effective_weight()
-        factors = []
-        drive = states.new_zeros(*states.shape, self.hidden_size)
+        factors, slopes = [], []
         for inner, eta in zip(self.inner_states(term, states)[:-1], self._split(term)[1], strict=True):
             slope = eta * self._slope(term, inner, states)
             keep = 1 - eta * self.alpha
             diagonal = keep[..., None, None] if keep.dim() else float(keep.detach())
             factors.append(DiagonalPlusDense(diagonal, slope[..., None, None, :], weight))
-            drive = factors[-1].right(drive)
-            drive.diagonal(dim1=-2, dim2=-1).add_(slope)
+            slopes.append(slope)
         origin = 1 if self.start == "previous" else 0
-        jacobian = PolynomialJacobian(tuple(factors), float(origin + self.sign), float(-self.sign))
-        return Linearization(jacobian, DenseDrive(drive, self.input_weight()))
+        steps = tuple(factors)
+        return Linearization(
+            PolynomialJacobian(steps, float(origin + self.sign), float(-self.sign)),
+            PolynomialDrive(steps, tuple(slopes), self.input_weight()),
+        )
 
     @torch.no_grad()
     def equilibrium_jacobian(self, x: Tensor, state: Tensor, equilibrium: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dynlab.jacobian.step import Drive, Linearization, StepJacobian
+from dynlab.jacobian.step import HEAP, Arena, Drive, Linearization, StepJacobian
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,13 @@ class LayeredJacobian(Layered, StepJacobian):
     def unbind(self) -> list[LayeredJacobian]:
         return [LayeredJacobian(layers, self.wiring) for layers in self._unbound_layers()]
 
-    def left(self, rows: Tensor) -> Tensor:
+    def left(self, rows: Tensor, arena: Arena = HEAP) -> Tensor:
         at_layer, _ = self.wiring.backward(self.layers, rows)
-        parts = [layer.jacobian.left(part) for layer, part in zip(self.layers, at_layer, strict=True)]
-        return torch.cat(parts, dim=-1)
+        parts = [layer.jacobian.left(part, arena) for layer, part in zip(self.layers, at_layer, strict=True)]
+        out = torch.cat(parts, dim=-1, out=arena.take(rows.shape, rows))
+        for part in parts:
+            arena.give(part)
+        return out
 
     def right(self, columns: Tensor) -> Tensor:
         own = [

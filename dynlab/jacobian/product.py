@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from dynlab.jacobian.step import BlockDiagonal, StepJacobian, block_eigenvalues, block_log_singular
+from dynlab.jacobian.step import HEAP, Arena, BlockDiagonal, StepJacobian, block_eigenvalues, block_log_singular
 
 # Powers of the float range kept free above and below, so that squares and one more step stay in range.
 HEADROOM = {torch.float32: 1e8, torch.float64: 1e60}
@@ -53,17 +53,19 @@ class DenseProduct:
         """Frobenius norm of ``matrix``, (b,)."""
         return torch.linalg.vector_norm(self.matrix, dim=(-2, -1))
 
-    def normalised(self) -> DenseProduct:
-        """The same product with its matrix scaled to norm 1 if it has left the comfortable range."""
-        if not out_of_range(self.norm):
-            return self
-        # A product that is exactly zero stays so, with a scale of -inf from its norm.
-        norm = torch.where(self.norm > 0, self.norm, 1)
-        return DenseProduct(self.matrix / norm[:, None, None], self.log_scale + norm.double().log())
+    def times(self, jacobian: StepJacobian, arena: Arena = HEAP) -> DenseProduct:
+        """This product followed on the right by one more step Jacobian, (b,) leading.
 
-    def times(self, jacobian: StepJacobian) -> DenseProduct:
-        """This product followed on the right by one more step Jacobian, (b,) leading."""
-        return DenseProduct(jacobian.left(self.matrix), self.log_scale).normalised()
+        With an arena the buffer of this product is given back to it, so this product is gone.
+        """
+        product = DenseProduct(jacobian.left(self.matrix, arena), self.log_scale)
+        if self.matrix.is_contiguous():
+            arena.give(self.matrix)
+        if not out_of_range(product.norm):
+            return product
+        # A product that is exactly zero stays so, and its norm says -inf.
+        norm = torch.where(product.norm > 0, product.norm, 1)
+        return DenseProduct(product.matrix.div_(norm[:, None, None]), self.log_scale + norm.double().log())
 
     def log_frobenius(self, rows: slice = slice(None), columns: slice = slice(None)) -> Tensor:
         """log of the Frobenius norm of the rows and columns asked for, (b,), float64."""

@@ -25,6 +25,39 @@ import torch
 from torch import Tensor
 
 
+class Arena:
+    """Buffers used again and again, so that a sweep of a thousand steps does not ask the system for fresh pages.
+
+    ``take`` hands out a buffer of any content, ``give`` takes back one that is no longer needed.
+    """
+
+    def __init__(self) -> None:
+        self._free: dict[tuple[int, ...], list[Tensor]] = {}
+
+    def take(self, shape: tuple[int, ...] | torch.Size, like: Tensor) -> Tensor:
+        """A buffer of this shape, of the dtype and device of ``like``."""
+        waiting = self._free.get(tuple(shape))
+        return waiting.pop() if waiting else like.new_empty(shape)
+
+    def give(self, buffer: Tensor) -> None:
+        """Take a buffer back; the caller must not read it again."""
+        self._free.setdefault(tuple(buffer.shape), []).append(buffer)
+
+
+class Heap(Arena):
+    """Fresh tensors each time: for a single product, whose result the caller keeps."""
+
+    def take(self, shape: tuple[int, ...] | torch.Size, like: Tensor) -> Tensor:
+        """A new tensor."""
+        return like.new_empty(shape)
+
+    def give(self, buffer: Tensor) -> None:
+        """Nothing to do."""
+
+
+HEAP = Heap()
+
+
 class Batched:
     """A dataclass whose tensors share leading axes, which can be unbound along the first one.
 
@@ -69,8 +102,8 @@ class StepJacobian(Batched, ABC):
         """The leading axes."""
 
     @abstractmethod
-    def left(self, rows: Tensor) -> Tensor:
-        """``rows @ J``, (..., r, n) -> (..., r, n)."""
+    def left(self, rows: Tensor, arena: Arena = HEAP) -> Tensor:
+        """``rows @ J``, (..., r, n) -> (..., r, n), in a buffer of ``arena``; rows stay as they are."""
 
     @abstractmethod
     def right(self, columns: Tensor) -> Tensor:
@@ -108,8 +141,8 @@ class DenseJacobian(StepJacobian):
     def _like(self) -> Tensor:
         return self.matrix
 
-    def left(self, rows: Tensor) -> Tensor:
-        return rows @ self.matrix
+    def left(self, rows: Tensor, arena: Arena = HEAP) -> Tensor:
+        return torch.matmul(rows, self.matrix, out=arena.take(rows.shape, rows))
 
     def right(self, columns: Tensor) -> Tensor:
         return self.matrix @ columns
@@ -153,11 +186,14 @@ def weight_times(weight: Weight, columns: Tensor) -> Tensor:
     return torch.add(weight.left @ (weight.right @ columns), columns, alpha=weight.identity)
 
 
-def blocks_left(rows: Tensor, blocks: Tensor) -> Tensor:
-    """Rows (..., r, s_out, d) times per-unit blocks (..., s_out, s_in, d): (..., r, s_in, d)."""
-    if blocks.shape[-3] == 1:
-        return rows * blocks
-    return (rows.unsqueeze(-2) * blocks.unsqueeze(-4)).sum(-3)
+def blocks_left(rows: Tensor, blocks: Tensor, out: Tensor) -> Tensor:
+    """Rows (..., r, s_out, d) times per-unit blocks (..., s_out, s_in, d), into ``out`` (..., r, s_in, d)."""
+    factors = blocks.unsqueeze(-4).unbind(-3)
+    channels = rows.unsqueeze(-2).unbind(-3)
+    torch.mul(channels[0], factors[0], out=out)
+    for channel, factor in zip(channels[1:], factors[1:], strict=True):
+        out.addcmul_(channel, factor)
+    return out
 
 
 @dataclass(frozen=True)
@@ -191,25 +227,26 @@ class DiagonalPlusDense(StepJacobian):
     def _like(self) -> Tensor:
         return self.gains
 
-    def left(self, rows: Tensor) -> Tensor:
+    def left(self, rows: Tensor, arena: Arena = HEAP) -> Tensor:
         channels, gates, units = self.gains.shape[-3:]
         split = rows.unflatten(-1, (channels, units))
-        mixed = blocks_left(split, self.gains).flatten(-2)
-        if isinstance(self.diagonal, Tensor):
-            direct = blocks_left(split, self.diagonal).flatten(-2)
-        elif isinstance(self.weight, Tensor) and self.weight.shape[1] == self.size and rows.dim() == 3:
-            # One fused call: the identity term rides on the matrix product.
-            flat = torch.addmm(
-                rows.reshape(-1, self.size), mixed.reshape(-1, gates * units), self.weight, beta=self.diagonal
-            )
-            return flat.view(rows.shape)
+        mixed = arena.take((*rows.shape[:-1], gates, units), rows)
+        blocks_left(split, self.gains, mixed)
+        out = arena.take(rows.shape, rows)
+        flat, moved = out.view(-1, self.size), mixed.view(-1, gates * units)
+        if isinstance(self.weight, Tensor):
+            if isinstance(self.diagonal, Tensor):
+                blocks_left(split, self.diagonal, out.unflatten(-1, (channels, units)))
+            else:
+                torch.mul(rows, self.diagonal, out=out)
+            flat[:, : self.weight.shape[1]].addmm_(moved, self.weight)
         else:
-            direct = rows * self.diagonal
-        through = times_weight(mixed, self.weight)
-        if through.shape[-1] == direct.shape[-1]:
-            return direct.add_(through)
-        direct[..., : through.shape[-1]] += through
-        return direct
+            # A low-rank weight has one gate and one channel; its identity joins the diagonal.
+            direct = torch.add(self.diagonal, self.gains, alpha=self.weight.identity)
+            blocks_left(split, direct, out.unflatten(-1, (channels, units)))
+            flat.addmm_(moved @ self.weight.left, self.weight.right)
+        arena.give(mixed)
+        return out
 
     def right(self, columns: Tensor) -> Tensor:
         channels, gates, units = self.gains.shape[-3:]
@@ -240,7 +277,7 @@ class BlockDiagonal(StepJacobian):
     def channels(self) -> int:
         """Number of channels s."""
 
-    def left(self, rows: Tensor) -> Tensor:
+    def left(self, rows: Tensor, arena: Arena = HEAP) -> Tensor:
         split = rows.unflatten(-1, (self.channels, -1)).unbind(-2)
         out = [torch.empty_like(channel) for channel in split]
         self.left_channels(split, out)
@@ -427,16 +464,16 @@ class PolynomialJacobian(StepJacobian):
     def nbytes(self) -> int:
         return sum(factor.nbytes() for factor in self.factors)
 
-    def _combine(self, product: Tensor, start: Tensor) -> Tensor:
-        return torch.add(product * self.scale, start, alpha=self.offset)
-
-    def left(self, rows: Tensor) -> Tensor:
+    def left(self, rows: Tensor, arena: Arena = HEAP) -> Tensor:
         if self.scale == 0:
-            return rows * self.offset
+            return torch.mul(rows, self.offset, out=arena.take(rows.shape, rows))
         product = rows
         for factor in reversed(self.factors):
-            product = factor.left(product)
-        return self._combine(product, rows)
+            following = factor.left(product, arena)
+            if product is not rows:
+                arena.give(product)
+            product = following
+        return product.mul_(self.scale).add_(rows, alpha=self.offset)
 
     def right(self, columns: Tensor) -> Tensor:
         if self.scale == 0:
@@ -444,7 +481,7 @@ class PolynomialJacobian(StepJacobian):
         product = columns
         for factor in self.factors:
             product = factor.right(product)
-        return self._combine(product, columns)
+        return torch.add(product * self.scale, columns, alpha=self.offset)
 
 
 class Drive(Batched, ABC):
@@ -502,7 +539,8 @@ class GainDrive(Drive):
     shared = ("weight",)
 
     def left_term(self, rows: Tensor) -> Tensor:
-        return blocks_left(rows.unflatten(-1, (self.gains.shape[-3], -1)), self.gains).flatten(-2)
+        out = rows.new_empty(*rows.shape[:-1], *self.gains.shape[-2:])
+        return blocks_left(rows.unflatten(-1, (self.gains.shape[-3], -1)), self.gains, out).flatten(-2)
 
     def right_term(self, columns: Tensor) -> Tensor:
         split = columns.unflatten(-2, self.gains.shape[-2:]).unsqueeze(-4)
@@ -513,6 +551,48 @@ class GainDrive(Drive):
         dense = self.gains.new_zeros(*self.gains.shape[:-3], channels, units, gates, units)
         dense.diagonal(dim1=-3, dim2=-1).copy_(self.gains)
         return dense.flatten(-4, -3).flatten(-2)
+
+
+@dataclass(frozen=True)
+class PolynomialDrive(Drive):
+    """d g_K / d term of K inner steps g_k = A_k g_{k-1} + slope_k term + ..., never formed.
+
+    Attributes:
+        factors: A_1 ... A_K. slopes: slope_1 ... slope_K, each (..., d). weight: (d, f).
+    """
+
+    factors: tuple[DiagonalPlusDense, ...]
+    slopes: tuple[Tensor, ...]
+    weight: Tensor | None = None
+    shared = ("weight",)
+
+    def unbind(self) -> list[PolynomialDrive]:
+        factors = zip(*(factor.unbind() for factor in self.factors), strict=True)
+        slopes = zip(*(slope.unbind(0) for slope in self.slopes), strict=True)
+        return [PolynomialDrive(*step, self.weight) for step in zip(factors, slopes, strict=True)]
+
+    def nbytes(self) -> int:
+        return sum(slope.numel() * slope.element_size() for slope in self.slopes)
+
+    def left_term(self, rows: Tensor) -> Tensor:
+        total = torch.zeros_like(rows)
+        for index in range(len(self.factors) - 1, -1, -1):
+            total.addcmul_(rows, self.slopes[index].unsqueeze(-2))
+            if index:
+                rows = self.factors[index].left(rows)
+        return total
+
+    def right_term(self, columns: Tensor) -> Tensor:
+        columns = columns[..., : self.slopes[0].shape[-1], :]
+        total = columns * self.slopes[0].unsqueeze(-1)
+        for factor, slope in zip(self.factors[1:], self.slopes[1:], strict=True):
+            total = factor.right(total).addcmul_(columns, slope.unsqueeze(-1))
+        return total
+
+    def term_to_dense(self) -> Tensor:
+        slope = self.slopes[0]
+        eye = torch.eye(slope.shape[-1], dtype=slope.dtype, device=slope.device)
+        return self.right_term(eye.expand(*slope.shape[:-1], *eye.shape))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dynlab.jacobian.product import HEADROOM, BlockProduct, DenseProduct, Product
-from dynlab.jacobian.step import BlockDiagonal, Linearization
+from dynlab.jacobian.step import Arena, BlockDiagonal, Linearization
 from dynlab.trace import Trace
 
 Rows = Literal["state", "hidden"] | Tensor
@@ -26,6 +26,7 @@ class Visitor(Protocol):
         """Take the products d state_stop / d state_t for t = first, first + 1, ..., as many as ``product`` holds.
 
         Arguments:
+            product: valid during the call; its buffers are used again for later steps.
             linearization: the transitions first, first + 1, ... (state_{t-1} -> state_t), with a leading time
                 axis if the product has one; None at t = start, where there is none.
         """
@@ -69,13 +70,13 @@ def adjoint_sweep(
 def _adjoint_dense(
     trace: Trace, visitors: list[Visitor], rows: Rows, start: int, stop: int, tick: Callable[[int], None]
 ) -> DenseProduct:
-    product = DenseProduct.start(starting_rows(trace, rows))
+    product, arena = DenseProduct.start(starting_rows(trace, rows)), Arena()
     for left, right in reversed(trace.chunks(start, stop)):
         steps = trace.linearize(left, right).unbind()
         for t, step in zip(range(right, left, -1), reversed(steps), strict=True):
             for visitor in visitors:
                 visitor.visit(t, product, step)
-            product = product.times(step.jacobian)
+            product = product.times(step.jacobian, arena)
         tick(right - left)
     for visitor in visitors:
         visitor.visit(start, product, None)

@@ -104,7 +104,7 @@ class Equilibrium(Probe):
         if samples < trace.batch_size:
             coords["equilibrium_batch"] = torch.arange(samples)
         observer = Computed(self._variables(found, coords, solve is _inner))
-        # Derived weights are cached by the identity of their cell for as long as a record runs: the copy has to live on.
+        # Derived weights are cached by the identity of their cell while a record runs: the copy has to live on.
         observer.keep_alive = cell  # type: ignore[attr-defined]
         return observer
 

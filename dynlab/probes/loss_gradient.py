@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dynlab import _check
 from dynlab.jacobian.product import DenseProduct
+from dynlab.jacobian.step import Arena
 from dynlab.probes.base import Computed, Observer, Probe, Variable
 from dynlab.trace import Trace
 
@@ -73,12 +74,12 @@ def loss_adjoint_norms(trace: Trace, direct: Tensor) -> Tensor:
         return DenseProduct(carried + own * (-shift).exp()[:, None, None].to(direct.dtype), shift)
 
     zero = direct.new_zeros(trace.batch_size, 1, trace.cell.state_size)
-    product = injected(DenseProduct.start(zero), trace.steps)
+    product, arena = injected(DenseProduct.start(zero), trace.steps), Arena()
     for left, right in reversed(trace.chunks()):
         steps = trace.linearize(left, right).unbind()
         for t, step in zip(range(right, left, -1), reversed(steps), strict=True):
             norms[t] = product.log_frobenius()
-            product = product.times(step.jacobian)
+            product = product.times(step.jacobian, arena)
             if t > 1:
                 product = injected(product, t - 1)
     norms[0] = product.log_frobenius()
