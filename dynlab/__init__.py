@@ -39,6 +39,10 @@ _ORIGIN = {
     "load_checkpoint": "dynlab.checkpoint",
     "verdict": "dynlab.verdicts",
     "cite": "dynlab.references",
+    "cells": "dynlab.cells",
+    "plots": "dynlab.plots",
+    "probes": "dynlab.probes",
+    "tasks": "dynlab.tasks",
 }
 __all__ = [*sorted(_ORIGIN), "__version__"]  # noqa: PLE0604
 __getattr__, __dir__ = lazy(__name__, _ORIGIN)

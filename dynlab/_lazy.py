@@ -9,12 +9,16 @@ from typing import Any
 
 
 def lazy(package: str, origin: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """``__getattr__`` and ``__dir__`` for a package whose names live in the modules that ``origin`` maps them to."""
+    """``__getattr__`` and ``__dir__`` for a package whose names live in the modules that ``origin`` maps them to.
+
+    A name mapped to the module of that name is the module itself.
+    """
 
     def __getattr__(name: str) -> Any:
         if name not in origin:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(origin[name]), name)
+        module = import_module(origin[name])
+        value = module if origin[name] == f"{package}.{name}" else getattr(module, name)
         setattr(sys.modules[package], name, value)
         return value
 

@@ -20,7 +20,7 @@ from dynlab.jacobian.step import Linearization, StepJacobian, detached
 Keep = Literal["states", "hidden", "last"]
 
 # Derived weights of the rollout under way; a context variable, since widgets compute on threads of their own.
-_DERIVED: ContextVar[dict[tuple[int, str], Tensor] | None] = ContextVar("dynlab_derived_weights", default=None)
+_DERIVED: ContextVar[dict[tuple[int, str], tuple[object, Tensor]] | None] = ContextVar("dynlab_derived_weights", default=None)
 
 
 @contextmanager
@@ -203,8 +203,9 @@ class Cell(nn.Module):
             return build()
         key = (id(self), name)
         if key not in cache:
-            cache[key] = build()
-        return cache[key]
+            # The cell stays alive with its weight, so that no other gets its id.
+            cache[key] = (self, build())
+        return cache[key][1]
 
     def scan(self, inputs: Tensor, state: Tensor | None = None, keep: Keep = "states") -> Tensor:
         """Run the recurrence over a sequence.

@@ -215,12 +215,7 @@ def _progress(console: Console, labels: list[str], total: int) -> Iterator[Calla
 def _table(rows: list[Row], title: str) -> Table:
     table = Table(title=title, title_style="", pad_edge=False)
     table.add_column("cell", overflow="fold")
-    for name in (
-        "parameters",
-        "log10 gradient ratio\n|ds_T/ds_1| / |ds_T/ds_T-1|",
-        "end-to-end |eigenvalue|\nmean ± std over modes",
-        "largest Lyapunov\nexponent (nat/step)",
-    ):
+    for name in ("para-\nmeters", "log10\nratio", "|eigenvalue|\nmean ± std", "Lyapunov\nexponent"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
     colours = {"vanishing": "yellow", "exploding": "red", "stable": "green"}
@@ -238,9 +233,9 @@ def _table(rows: list[Row], title: str) -> Table:
 
 def _ratio(row: Row) -> str:
     if row.overflow_step:
-        return f"state overflow at step {row.overflow_step}"
+        return f"overflow at {row.overflow_step}"
     if row.ratio is None:
-        return "needs T >= 2"
+        return "T < 2"
     tens = math.log(10)
     return _spread(row.ratio / tens, None if row.ratio_spread is None else row.ratio_spread / tens, "+.2f")
 
@@ -270,9 +265,12 @@ def scientific(log_value: float) -> str:
 
 
 def _notes(rows: list[Row]) -> list[str]:
-    notes = ["verdict: vanishing below a ratio of 1/100, exploding above 100, measured at T on these weights"]
+    notes = [
+        "ratio: |ds_T/ds_1| over |ds_T/ds_T-1|; vanishing below 1/100, exploding above 100.",
+        "eigenvalues: of ds_T/ds_0, over its modes. Lyapunov exponent: the largest, in nats a step.",
+    ]
     if any(row.modulus_mean == -math.inf for row in rows):
-        notes.append("|eigenvalue| 0: every eigenvalue is below the rounding of the product")
+        notes.append("|eigenvalue| 0: every eigenvalue is below the rounding of the product.")
     return notes
 
 

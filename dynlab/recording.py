@@ -186,26 +186,25 @@ def to_dataset(trace: Trace, variables: list[Variable], attrs: Mapping[str, Any]
     import xarray as xr
 
     arrays: dict[str, Any] = {}
-    coords: dict[str, Any] = {}
+    coords = {"batch": np.arange(trace.batch_size)}
     for variable in variables:
-        values = variable.values.detach().cpu().numpy() if isinstance(variable.values, Tensor) else variable.values
-        arrays[variable.name] = (variable.dims, values, {key: _plain(value) for key, value in variable.attrs.items()})
-        for dim, length in zip(variable.dims, values.shape, strict=True):
-            given = variable.coords.get(dim)
-            coord = np.arange(length) + _FIRST.get(dim, 0) if given is None else np.asarray(given)
-            if dim in coords and not np.array_equal(coords[dim], coord):
-                # Two probes with different grids of the same kind: each keeps its own.
-                renamed = f"{variable.name}_{dim}"
-                dims = tuple(renamed if name == dim else name for name in arrays[variable.name][0])
-                arrays[variable.name] = (dims, *arrays[variable.name][1:])
-                dim = renamed
-            coords[dim] = coord
+        # Where two probes have different grids of the same kind, the longer one has the name.
+        for dim, coord in _coordinates(variable).items():
+            if dim not in coords or len(coord) > len(coords[dim]):
+                coords[dim] = coord
+    for variable in variables:
+        dims = list(variable.dims)
+        for axis, (dim, coord) in enumerate(_coordinates(variable).items()):
+            if not np.array_equal(coords[dim], coord):
+                dims[axis] = f"{variable.name}_{dim}"
+                coords[dims[axis]] = coord
+        attributes = {key: _plain(value) for key, value in variable.attrs.items()}
+        arrays[variable.name] = (dims, _as_array(variable.values), attributes)
     arrays["overflow_step"] = (
         ("batch",),
         trace.overflow_by_sample.cpu().numpy(),
         {"units": "step", "long_name": "first step whose state left the float range, 0 for none"},
     )
-    coords.setdefault("batch", np.arange(trace.batch_size))
     cell = trace.cell
     described = {
         "cell": cell.title,
@@ -226,6 +225,17 @@ def to_dataset(trace: Trace, variables: list[Variable], attrs: Mapping[str, Any]
     for name in dataset.coords:
         dataset[name].attrs.setdefault("units", "step" if name in ("time", "transition") else "1")
     return dataset
+
+
+def _as_array(values: Tensor | np.ndarray) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+
+
+def _coordinates(variable: Variable) -> dict[str, np.ndarray]:
+    """The coordinate of each dim, in the order of the dims: the given one, or a count from the dim's first number."""
+    lengths = dict(zip(variable.dims, variable.values.shape, strict=True))
+    counted = {dim: np.arange(length) + _FIRST.get(dim, 0) for dim, length in lengths.items()}
+    return {dim: np.asarray(variable.coords.get(dim, counted[dim])) for dim in lengths}
 
 
 def _plain(value: Any) -> Any:

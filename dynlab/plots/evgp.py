@@ -32,9 +32,11 @@ def evgp_figure(tree: xr.DataTree, title: str = "") -> Figure:
         dress_gradient_axis(right)
         left.set_title("gradient of the final state")
         right.set_title("eigenvalues of the end-to-end Jacobian")
-        right.set_xlabel("rank / number of modes")
+        right.set_xscale("log")
+        right.set_xlabel("rank by modulus (a dot: none resolved below)")
         right.set_ylabel(r"$\log_{10}\ |\lambda(\partial s_T / \partial s_0)|$")
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(tree.children), 5))
+        left.text(0.99, 0.01, "shaded: stable", transform=left.transAxes, ha="right", va="bottom", fontsize=8, color="#555555")
         if title:
             figure.suptitle(title, fontsize=9)
     return figure

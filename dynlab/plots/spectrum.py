@@ -15,15 +15,19 @@ if TYPE_CHECKING:
 
 
 def end_to_end_modulus(dataset: xr.Dataset, ax: Axes, label: str | None = None) -> None:
-    """log10 |eigenvalue| of the end-to-end Jacobian, by rank; unresolved ones are left out.
+    """log10 |eigenvalue| of the end-to-end Jacobian by rank, from the largest; unresolved ones are left out.
 
-    Ranks are fractions of the number of modes, so that cells of different state sizes can be compared.
+    A line ends in a dot where the eigenvalues below are no longer resolved in some sample.
     """
     spec = str(dataset.attrs.get("spec", dataset.attrs.get("cell", "")))
     values = dataset["log_end_to_end_modulus"] / math.log(10)
     others = [dim for dim in values.dims if dim != "mode"]
-    resolved = np.isfinite(values)
     # A rank is drawn where every sample resolves it: a mean over fewer would bend upward.
-    mean = values.where(resolved).mean(others).where(resolved.all(others))
-    rank = (np.arange(mean.sizes["mode"]) + 0.5) / mean.sizes["mode"]
-    ax.plot(rank, mean, color=cell_colour(spec), linestyle=cell_dashes(spec), label=label or spec)  # type: ignore[arg-type]
+    resolved = np.isfinite(values).all(others)
+    mean = values.where(resolved).mean(others).values
+    count = int(resolved.sum())
+    rank = np.arange(1, len(mean) + 1)
+    colour = cell_colour(spec)
+    ax.plot(rank, mean, color=colour, linestyle=cell_dashes(spec), label=label or spec)  # type: ignore[arg-type]
+    if 0 < count < len(mean):
+        ax.plot(rank[count - 1], mean[count - 1], "o", color=colour, markersize=4)

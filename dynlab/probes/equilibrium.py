@@ -103,10 +103,7 @@ class Equilibrium(Probe):
         coords = {"transition": torch.tensor(transitions)}
         if samples < trace.batch_size:
             coords["equilibrium_batch"] = torch.arange(samples)
-        observer = Computed(self._variables(found, coords, solve is _inner))
-        # Derived weights are cached by the identity of their cell while a record runs: the copy has to live on.
-        observer.keep_alive = cell  # type: ignore[attr-defined]
-        return observer
+        return Computed(self._variables(found, coords, solve is _inner))
 
     def _chosen(self, steps: int) -> list[int]:
         if self.transitions is None:
