@@ -75,7 +75,7 @@ class Contender(NamedTuple):
     compiled: float = 0.0
 
 
-# ---- contenders: all t gives log |d state_T / d state_t|_F, (t = 0 .. T - 1, b); end to end d state_T / d state_0 ------
+# ---- contenders: all t gives log |d state_T / d state_t|_F, (t, b); end to end gives d state_T / d state_0 ----------
 
 
 def _record(case: Case, **options: Any) -> Contender:
@@ -154,6 +154,10 @@ def _jax(case: Case, build: str, take: Callable[[Any], np.ndarray] = np.asarray,
     return Contender(lambda: jax.block_until_ready(compiled(*arguments)), take, seconds)
 
 
+def _norms(result: Any) -> np.ndarray:
+    return np.asarray(result[0])
+
+
 def _dense(result: Any) -> np.ndarray:
     _, rows, log_scale = map(np.asarray, result)
     rows = rows * np.exp(log_scale)[:, None, None]
@@ -170,8 +174,8 @@ ALL_T: dict[str, Callable[[Case], Contender]] = {
     "dynlab sweep, trace given": _sweep_all,
     "torch jacrev, every step perturbed": partial(_torch, every_step=True),
     "JAX jacrev, every step perturbed": partial(_jax, build="autodiff_all"),
-    "JAX sweep by hand, dense": partial(_jax, build="sweep_by_hand", take=lambda r: np.asarray(r[0]), stored=True),
-    "JAX sweep by hand, structured": partial(_jax, build="sweep_by_hand", take=lambda r: np.asarray(r[0]), stored=False),
+    "JAX sweep by hand, dense": partial(_jax, build="sweep_by_hand", take=_norms, stored=True),
+    "JAX sweep by hand, structured": partial(_jax, build="sweep_by_hand", take=_norms, stored=False),
 }
 END: dict[str, Callable[[Case], Contender]] = {
     "dynlab rollout and sweep": partial(_sweep_end, given=False),
@@ -287,8 +291,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for line in machine(given.threads):
         report.note(line)
     report.note(
-        f"T = {sizes.steps}, batch {sizes.batch}, {sizes.hidden} hidden units, float32, medians of {rounds} interleaved "
-        "rounds. Ratios are to the first row; compilation is not in the times."
+        f"T = {sizes.steps}, batch {sizes.batch}, {sizes.hidden} hidden units, float32, medians of {rounds} interleaved"
+        " rounds. Ratios are to the first row; compilation is not in the times."
     )
     for question in QUESTIONS:
         for kind in CELLS:

@@ -96,8 +96,8 @@ def machine(threads: int) -> list[str]:
         cpu = models[0].split(":")[1].strip() if models else cpu
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "jax", "jaxlib", "numpy"))
     return [
-        f"{date.today()}, {cpu}, {os.cpu_count()} logical cores, {platform.system()}, Python {platform.python_version()}",
-        f"dynlab {dynlab.__version__}, {packages}",
+        f"{date.today()}, {cpu}, {os.cpu_count()} logical cores, {platform.system()}",
+        f"dynlab {dynlab.__version__}, Python {platform.python_version()}, {packages}",
         f"threads: {threads} (torch.set_num_threads; XLA's pool by the environment variable NPROC), "
         f"OMP_WAIT_POLICY={os.environ.get('OMP_WAIT_POLICY', 'unset')}",
     ]

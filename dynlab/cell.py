@@ -20,7 +20,9 @@ from dynlab.jacobian.step import Linearization, StepJacobian, detached
 Keep = Literal["states", "hidden", "last"]
 
 # Derived weights of the rollout under way; a context variable, since widgets compute on threads of their own.
-_DERIVED: ContextVar[dict[tuple[int, str], tuple[object, Tensor]] | None] = ContextVar("dynlab_derived_weights", default=None)
+_DERIVED: ContextVar[dict[tuple[int, str], tuple[object, Tensor]] | None] = ContextVar(
+    "dynlab_derived_weights", default=None
+)
 
 
 @contextmanager

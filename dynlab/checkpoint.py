@@ -55,7 +55,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[Cell, dict[str, Any]]
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"load_checkpoint: expected a checkpoint of dynlab at {path}, could not read it: {reason}") from None
+        raise ValueError(
+            f"load_checkpoint: expected a checkpoint of dynlab at {path}, could not read it: {reason}"
+        ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"load_checkpoint: expected a {FORMAT} file at {path}, got another format")
     cell = build_cell(content["cell"], content["input_size"], content["hidden_size"])

@@ -32,13 +32,21 @@ app = typer.Typer(
 def main() -> None:
     """Run the command; bad input is one line on stderr and exit code 2."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except (ValueError, TypeError, OSError) as error:
-        print(f"dynlab: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("dynlab: interrupted", file=sys.stderr)
-        sys.exit(130)
+        _fail(str(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", 130)
+    except Exception as error:
+        # Wrong options: typer has the text, and its own class of error by whichever click it stands on.
+        if not hasattr(error, "format_message"):
+            raise
+        _fail(error.format_message(), 2)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"dynlab: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
 
 
 @app.command()
@@ -57,7 +65,8 @@ def compare(
     seeds: Annotated[str, typer.Option(help="Seeds, comma-separated; each draws new weights and new sequences.")] = "0",
     out: Annotated[Path, typer.Option(help="Folder for the picture, the dataset and the command.")] = Path("compare"),
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Compare this trained cell with the same cell as initialised, beside the others.")
+        Path | None,
+        typer.Option(help="Compare this trained cell with the same cell as initialised, beside the others."),
     ] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
 ) -> None:
@@ -66,7 +75,7 @@ def compare(
     from dynlab._check import choice, integer
     from dynlab.tasks import get_task
 
-    console, progress_console = Console(), Console(stderr=True)
+    console, progress_console = _console(), Console(stderr=True)
     where = "compare"
     integer("--T", steps, where)
     integer("--batch", batch, where)
@@ -101,7 +110,7 @@ def compare(
     title = f"{chosen_task.key}, T = {steps}, {hidden_size} hidden units, batch {batch}, seeds {seeds}, {dtype}"
     console.print(_table(table_rows, title))
     for note in _notes(table_rows):
-        console.print(note, style="dim", highlight=False)
+        console.print(note, style="dim", highlight=False, soft_wrap=True)
     options = {
         "cells": cells,
         "task": task,
@@ -126,7 +135,7 @@ def list_cells() -> None:
     for entry in registry.values():
         options = ", ".join(f"{name}={_plain(value)}" for name, value in entry.options.items())
         table.add_row(entry.key, entry.summary, escape(options), entry.cls.reference)
-    Console().print(table)
+    _console().print(table)
 
 
 @app.command("probes")
@@ -139,7 +148,7 @@ def list_probes() -> None:
     for name in PROBES:
         probe = getattr(dynlab, name)
         table.add_row(name, probe.summary, ", ".join(probe.provides), probe.reference)
-    Console().print(table)
+    _console().print(table)
 
 
 @app.command("tasks")
@@ -150,7 +159,7 @@ def list_tasks() -> None:
     table = Table("task", "what it is", "inputs a step", "steps", "source", pad_edge=False)
     for key, task in tasks.items():
         table.add_row(key, task.summary, str(task.input_size), str(task.length), task.source)
-    Console().print(table)
+    _console().print(table)
 
 
 @app.command()
@@ -159,6 +168,11 @@ def cite(cell: Annotated[str, typer.Argument(help="A cell, or a BibTeX key.")]) 
     from dynlab.references import cite as bibtex
 
     print(bibtex(cell))
+
+
+def _console() -> Console:
+    """A terminal of its own width; in a file or a pipe, wide enough that no table is cut."""
+    return Console() if sys.stdout.isatty() else Console(width=140)
 
 
 # ---- parts of compare ------------------------------------------------------------------------------------------
@@ -181,7 +195,8 @@ def _with_checkpoint(cells: list[Any], path: Path, input_size: int) -> tuple[lis
     cell, content = load_checkpoint(path)
     if cell.input_size != input_size:
         raise ValueError(
-            f"compare: expected a checkpoint for the task's {input_size} inputs a step, got one for {cell.input_size}: {path}"
+            f"compare: expected a checkpoint for the task's {input_size} inputs a step, got one for "
+            f"{cell.input_size}: {path}"
         )
     spec = content["cell"]
     others = [item for item in cells if item != spec]
@@ -206,7 +221,12 @@ def _writable(out: Path) -> None:
 def _progress(console: Console, labels: list[str], total: int) -> Iterator[Callable[[str, int], None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
         bars = {label: progress.add_task(escape(label), total=total) for label in labels}
         yield lambda label, done: progress.advance(bars[label], done)
@@ -225,7 +245,7 @@ def _table(rows: list[Row], title: str) -> Table:
             f"{row.parameters:,}",
             _ratio(row),
             _modulus(row),
-            _spread(row.exponent, row.exponent_spread, "+.4f"),
+            _spread(row.exponent, row.exponent_spread, "+.2g"),
             f"[{colours.get(row.verdict, '')}]{row.verdict}[/]" if row.verdict in colours else row.verdict,
         )
     return table

@@ -84,7 +84,8 @@ def compare(
 
     Arguments:
         cells: specifications, or pairs (label, cell) for cells at hand (trained ones), which take no seed.
-        steps: T. dtype: "float32" or "float64"; cells at hand are converted in place. tick: called with the cell's label and the number of sweep steps done.
+        steps: T. dtype: "float32" or "float64"; cells at hand are converted in place.
+        tick: called with the cell's label and the number of sweep steps done.
 
     Returns:
         A tree whose groups hold GradientNorm, EndToEndSpectrum and the largest Lyapunov exponent. Where a state
@@ -181,7 +182,7 @@ def _row(dataset: xr.Dataset) -> Row:
     ratios = _per_seed(dataset, "log_gradient_ratio")
     # A seed without a ratio either overflowed or had T = 1, for which there is no verdict.
     verdicts = [
-        verdict(math.inf if step else ratio, step) if step or ratio is not None else "no ratio"
+        verdict(ratio if ratio is not None else math.inf, step) if step or ratio is not None else "no ratio"
         for ratio, step in zip(ratios, steps, strict=True)
     ]
     exponents = _per_seed(dataset, "lyapunov_exponent")

@@ -70,7 +70,8 @@ class Network(Cell):
         for index, cell in enumerate(cells):
             if not isinstance(cell, Cell):
                 raise TypeError(
-                    f"{where}: expected dynlab cells (dynlab.as_cell makes one), got {type(cell).__name__} as layer {index}"
+                    f"{where}: expected dynlab cells (dynlab.as_cell makes one), got {type(cell).__name__} as layer "
+                    f"{index}"
                 )
             if index and cell.input_size != cells[index - 1].hidden_size:
                 raise ValueError(
@@ -106,13 +107,13 @@ class Network(Cell):
         return index - self.residual - 1
 
     def _add_skip(self, index: int, source: int) -> None:
-        weight = self.cells[index].input_weight()
+        weight = self.layers[index].input_weight()
         if weight is None:
             raise ValueError(
                 f"Network: expected layer {index} to have an input term for its residual connection, but "
-                f"{type(self.cells[index]).__name__} takes its input whole; stack it densely (residual=None)"
+                f"{type(self.layers[index]).__name__} takes its input whole; stack it densely (residual=None)"
             )
-        size = self.input_size if source < 0 else self.cells[source].hidden_size
+        size = self.input_size if source < 0 else self.layers[source].hidden_size
         skip = nn.Parameter(weight.new_empty(weight.shape[0], size))
         # As UnICORNN initialises V (appendix A); the paper gives none for Lambda: our choice.
         nn.init.kaiming_uniform_(skip, a=8)

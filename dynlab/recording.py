@@ -90,7 +90,9 @@ def record(
     chosen = [_as_probe(probe) for probe in _as_list(probes)]
     if isinstance(model, Mapping):
         if state is not None:
-            raise ValueError("record: expected no state with several models, whose states differ; record them one by one")
+            raise ValueError(
+                "record: expected no state with several models, whose states differ; record them one by one"
+            )
         groups = {name: record(one, inputs, chosen, None, dtype, attrs=attrs, tick=tick) for name, one in model.items()}
         return xr.DataTree.from_dict(groups)
     cell = _as_cell(model)
@@ -118,7 +120,9 @@ def measure(trace: Trace, probes: Sequence[Probe], tick: Tick = lambda steps: No
     variables = [variable for observer in observers for variable in observer.variables()]
     names = [variable.name for variable in variables]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"record: expected each variable from one probe, got {', '.join(sorted(twice))} from two; record twice")
+        raise ValueError(
+            f"record: expected each variable from one probe, got {', '.join(sorted(twice))} from two; record twice"
+        )
     return variables
 
 

@@ -26,13 +26,32 @@ def save_dataset(dataset: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
-        _with_plain_strings(dataset).to_zarr(partial, mode="w", consolidated=False)
+        _prepared(dataset).to_zarr(partial, mode="w", consolidated=False)
         if path.exists():
             shutil.rmtree(path)
         partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return path
+
+
+ORDER = "groups"
+
+
+def _prepared(data: Any) -> Any:
+    """What is written: plain strings, and for a tree the order of its groups, which Zarr forgets."""
+    import xarray as xr
+
+    plain = _with_plain_strings(data)
+    if isinstance(plain, xr.DataTree):
+        plain.attrs[ORDER] = list(plain.children)
+    return plain
+
+
+def _in_order(tree: xr.DataTree) -> xr.DataTree:
+    names = tree.attrs.pop(ORDER, list(tree.children))
+    tree.children = {name: tree.children[name] for name in names}
+    return tree
 
 
 def _with_plain_strings(data: Any) -> Any:
@@ -59,4 +78,4 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset | xr.DataTree:
     if not (path / "zarr.json").exists():
         raise FileNotFoundError(f"open_dataset: expected a Zarr store at {path}, found none")
     tree = xr.open_datatree(path, engine="zarr", consolidated=False)
-    return tree if tree.children else tree.to_dataset()
+    return _in_order(tree) if tree.children else tree.to_dataset()

@@ -90,7 +90,12 @@ _ROWS = (
     Entry("cornn", "cornn", "CoRNN", "coupled damped oscillators"),
     Entry("exprnn", "exprnn", "ExpRNN", "orthogonal weights, exponential of a skew-symmetric matrix"),
     Entry("indrnn", "indrnn", "IndRNN", "independent neurons, ReLU"),
-    Entry("lipschitz", "lipschitz", "LipschitzRNN", "Euler on an ODE with a linear and a tanh part, of bounded symmetric parts"),
+    Entry(
+        "lipschitz",
+        "lipschitz",
+        "LipschitzRNN",
+        "Euler on an ODE with a linear and a tanh part, of bounded symmetric parts",
+    ),
     Entry("ugrnn", "ugrnn", "UGRNN", "update gate RNN"),
 )
 

@@ -133,7 +133,7 @@ def _columns(
 
 def _absorb(product: GradedProduct, steps: list[StepJacobian], spread: float) -> tuple[GradedProduct, float]:
     """Multiply by some steps and decompose once; several times if their columns have grown apart too far."""
-    columns = product.basis
+    columns = cast(Tensor, product.basis)
     for step in steps:
         columns = step.right(columns)
     basis, upper = torch.linalg.qr(columns)

@@ -78,8 +78,7 @@ class Batched:
         split = {name: parts for name in own if (parts := self._unbound(name)) is not None}
         rest = {name: getattr(self, name) for name in own if name not in split}
         return [
-            type(self)(**rest, **dict(zip(split, parts, strict=True)))
-            for parts in zip(*split.values(), strict=True)
+            type(self)(**rest, **dict(zip(split, parts, strict=True))) for parts in zip(*split.values(), strict=True)
         ]
 
     def nbytes(self) -> int:
@@ -614,6 +613,6 @@ def detached(value: Any) -> Any:
         return value.detach()
     if isinstance(value, tuple):
         return tuple(map(detached, value))
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{field.name: detached(getattr(value, field.name)) for field in fields(value)})
     return value

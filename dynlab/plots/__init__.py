@@ -6,7 +6,7 @@ _ORIGIN = {
     "gradient_norm": "dynlab.plots.gradient",
     "end_to_end_modulus": "dynlab.plots.spectrum",
     "evgp_figure": "dynlab.plots.evgp",
-    "cell_colour": "dynlab.plots.style",
+    "cell_look": "dynlab.plots.style",
     "style": "dynlab.plots.style",
 }
 __all__ = sorted(_ORIGIN)

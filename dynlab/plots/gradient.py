@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab.plots.style import cell_colour, cell_dashes
+from dynlab.plots.style import cell_look
 from dynlab.verdicts import THRESHOLD
 
 if TYPE_CHECKING:
@@ -15,25 +15,26 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def gradient_norm(dataset: xr.Dataset, ax: Axes, label: str | None = None) -> None:
+def gradient_norm(dataset: xr.Dataset, ax: Axes, label: str | None = None, occurrence: int = 0) -> None:
     """log10 of ``log_gradient_norm`` against t: the mean over samples and seeds, and a band of one standard deviation.
 
-    The axis is linear between -2 and 2 and logarithmic beyond, so that cells that hold their gradient and cells
-    that lose it by hundreds of decades can be read in one panel; the shaded strip is the verdict's "stable".
+    Times at which some sample's norm is exactly zero, or was not recorded, are left out.
     """
     spec = str(dataset.attrs.get("spec", dataset.attrs.get("cell", "")))
     values = dataset["log_gradient_norm"] / math.log(10)
     others = [dim for dim in values.dims if dim != "time"]
-    finite = values.where(np.isfinite(values))
-    mean, spread = finite.mean(others), finite.std(others)
-    time = dataset["time"].values
-    colour = cell_colour(spec)
-    ax.plot(time, mean, color=colour, linestyle=cell_dashes(spec), label=label or spec)  # type: ignore[arg-type]
-    ax.fill_between(time, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
+    values = values.isel(time=values.map_blocks(np.isfinite).all(others).values)
+    mean, spread, look = values.mean(others), values.std(others), cell_look(spec, occurrence)
+    ax.plot(values["time"], mean, label=label or spec, **look)
+    ax.fill_between(values["time"], mean - spread, mean + spread, color=look["color"], alpha=0.2, linewidth=0)
 
 
-def dress_gradient_axis(ax: Axes) -> None:
-    """Scale, ticks and labels of the gradient-norm panel, after all cells are drawn."""
+def dress_log_axis(ax: Axes) -> None:
+    """Scale and ticks of an axis of log10 norms, after all cells are drawn, and the strip that is called stable.
+
+    The axis is linear between -2 and 2 and logarithmic beyond, so that cells that hold their gradient and cells
+    that lose it by hundreds of decades can be read in one panel.
+    """
     ax.set_yscale("symlog", linthresh=2, linscale=1.2, base=10)
     low, high = ax.get_ylim()
     # Whole decades beyond the data, and never less than the stable strip.
@@ -46,5 +47,3 @@ def dress_gradient_axis(ax: Axes) -> None:
     ax.minorticks_off()
     strip = THRESHOLD / math.log(10)
     ax.axhspan(-strip, strip, color="#000000", alpha=0.06, linewidth=0)
-    ax.set_xlabel("time step t")
-    ax.set_ylabel(r"$\log_{10}\ \|\partial s_T / \partial s_t\|$")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 # Okabe & Ito (2008), the yellow darkened so that thin lines show on white.
 _PALETTE = {
@@ -16,27 +17,29 @@ _PALETTE = {
     "grey": "#555555",
     "olive": "#A39A00",
 }
-_COLOURS = {
-    "unicornn": "blue",
-    "irnn": "vermillion",
-    "sirnn": "vermillion",
-    "antisymmetric": "green",
-    "gated_antisymmetric": "olive",
-    "antisymmetric_ablation": "grey",
-    "elman": "purple",
-    "lstm": "orange",
-    "gru": "sky",
-}
 # In black and white, and where two cells share a colour, the dashes tell.
-_DASHES = {
-    "unicornn": "-",
-    "irnn": "--",
-    "antisymmetric": "-.",
-    "elman": ":",
-    "lstm": (0, (5, 1, 1, 1, 1, 1)),
+_DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 2)))
+_LOOKS = {
+    "unicornn": ("blue", 0),
+    "irnn": ("vermillion", 1),
+    "antisymmetric": ("green", 2),
+    "elman": ("purple", 3),
+    "lstm": ("orange", 4),
+    "gru": ("sky", 0),
+    "sirnn": ("vermillion", 3),
+    "gated_antisymmetric": ("olive", 0),
+    "antisymmetric_ablation": ("grey", 1),
+    "ctrnn": ("grey", 0),
+    "fastrnn": ("orange", 0),
+    "fastgrnn": ("orange", 2),
+    "cornn": ("blue", 1),
+    "exprnn": ("green", 0),
+    "indrnn": ("purple", 0),
+    "lipschitz": ("sky", 1),
+    "ugrnn": ("olive", 2),
 }
 
-RC = {
+RC: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9,
     "axes.titlesize": 9,
@@ -66,13 +69,14 @@ def style() -> Iterator[None]:
         yield
 
 
-def cell_colour(spec: str) -> str:
-    """The colour of a cell, the same in every figure; of a cell of your own, one by its name."""
+def cell_look(spec: str, occurrence: int = 0) -> dict[str, Any]:
+    """Colour and line style of a cell, the same in every figure.
+
+    Arguments:
+        spec: its specification; a cell of your own has a colour by its name.
+        occurrence: how many variants of the same cell the figure has already, told apart by their dashes.
+    """
     key = spec.partition(":")[0].partition(" ")[0]
     names = list(_PALETTE)
-    return _PALETTE[_COLOURS.get(key, names[sum(map(ord, key)) % len(names)])]
-
-
-def cell_dashes(spec: str) -> object:
-    """The line style of a cell."""
-    return _DASHES.get(spec.partition(":")[0].partition(" ")[0], "-")
+    colour, dashes = _LOOKS.get(key, (names[sum(map(ord, key)) % len(names)], 0))
+    return {"color": _PALETTE[colour], "linestyle": _DASHES[(dashes + occurrence) % len(_DASHES)]}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from dynlab import _check
-from dynlab.jacobian.product import BlockProduct, Product
+from dynlab.jacobian.product import BlockProduct, DenseProduct, Product
 from dynlab.probes.base import AdjointRequest, Observer, Of, Probe, Variable, check_of, columns_of
 from dynlab.trace import Trace
 
@@ -17,7 +16,9 @@ def _check_range(probe: Probe, start: int, stop: int | None, trace: Trace) -> tu
     where = type(probe).__name__
     stop = trace.steps if stop is None else stop
     if not 0 <= start < stop <= trace.steps:
-        raise ValueError(f"{where}: expected 0 <= start < stop <= T = {trace.steps}, got start = {start}, stop = {stop}")
+        raise ValueError(
+            f"{where}: expected 0 <= start < stop <= T = {trace.steps}, got start = {start}, stop = {stop}"
+        )
     return start, stop
 
 
@@ -129,17 +130,16 @@ class _Spectrum(Observer):
         eps = torch.finfo(self.trace.states.dtype).eps
         columns = columns_of(self.probe.of, self.trace.cell, product)
         if isinstance(product, BlockProduct):
-            square = BlockProduct(product.entries[columns], product.log_scale)
-            norm = square.blocks[-1].double().square().sum((-3, -2)).sqrt()
-            norm = norm.repeat(1, square.channels)
+            blocks = BlockProduct(product.entries[columns], product.log_scale)
+            norm = blocks.blocks[-1].double().square().sum((-3, -2)).sqrt().repeat(1, blocks.channels)
+            values, log_scale = blocks.eigenvalues()
         else:
-            square = type(product)(product.matrix[..., columns], product.log_scale)
+            square = DenseProduct(product.matrix[..., columns], product.log_scale)
             norm = square.norm.double()[:, None]
-        values, log_scale = square.eigenvalues()
+            values, log_scale = square.eigenvalues()
         modulus = values.abs()
         resolved = modulus > eps * norm
         log_modulus = torch.where(resolved, modulus.log() + log_scale, -torch.inf)
-        # One mask for all: below eps times the largest of the sample the whole product cannot tell either.
         order = log_modulus.argsort(-1, descending=True)
         self.log_modulus, self.resolved = log_modulus.gather(-1, order), resolved.gather(-1, order)
         value = values * log_scale.exp()

@@ -75,8 +75,8 @@ class SingularValues(Probe):
 
     Variables:
         log_singular_value (batch, mode): of d state_T / d state_0, natural logarithm, descending.
-        log_singular_value_against_time (singular_time, batch, quantile): with ``times``, the largest, median and smallest
-            of d state_t / d state_0.
+        log_singular_value_against_time (singular_time, batch, quantile): with ``times``, the largest, median and
+            smallest of d state_t / d state_0.
 
     Arguments:
         times: None for T alone; a number of times, evenly spaced over 1 .. T; or the times themselves.

@@ -27,8 +27,8 @@ class GradientNorm(Probe):
         log_gradient_ratio (batch): log norm at t = 1 minus log norm at t = T - 1, the dh_T/dh_1 over
             dh_T/dh_{T-1} of iRNN Fig. 3 (b); only for T >= 2.
         log_gradient_norm_by_layer (layer, time, batch): for a Network and of="state", the norm of d top layer's
-            state_T / d layer's state_t, over the square root of the top layer's state size. Below the top layer it is -inf
-            at t = T, where no step lies between.
+            state_T / d layer's state_t, over the square root of the top layer's state size. Below the top layer it
+            is -inf at t = T, where no step lies between.
         log_gradient_norm_standard_error (time, batch): with ``vectors``, of the estimate.
 
     Arguments:
@@ -97,8 +97,8 @@ class _Exact(Observer):
         self.offset = math.log(size_of(probe.of, trace.cell)) / 2
         self.vector: Tensor | None = None
         whole = probe.norm == "frobenius_rms" and probe.of == "state"
-        self.layers = getattr(trace.cell, "layer_slices", None) if whole else None
-        if self.layers is not None:
+        self.layers: list[slice] = getattr(trace.cell, "layer_slices", []) if whole else []
+        if self.layers:
             self.by_layer = self.values.new_empty(len(self.layers), *self.values.shape)
 
     def visit(self, first: int, product: Product, linearization: Linearization | None) -> None:
@@ -111,7 +111,7 @@ class _Exact(Observer):
             value, self.vector = product.log_spectral(self.vector, columns=columns)
         held = value.shape[0] if value.dim() == 2 else 1
         self.values[first : first + held] = value
-        if self.layers is not None and isinstance(product, DenseProduct):
+        if self.layers and isinstance(product, DenseProduct):
             self._visit_layers(first, product)
 
     def _visit_layers(self, first: int, product: DenseProduct) -> None:
@@ -122,7 +122,7 @@ class _Exact(Observer):
 
     def variables(self) -> list[Variable]:
         found = norm_variables(self.probe, self.trace, self.values)
-        if self.layers is not None:
+        if self.layers:
             attrs = {
                 "units": "nat",
                 "of": self.probe.of,

@@ -36,7 +36,9 @@ class LossGradient(Probe):
 
     def __post_init__(self) -> None:
         if not callable(self.loss):
-            raise TypeError(f"LossGradient: expected a function of the hidden sequence, got {_check.describe(self.loss)}")
+            raise TypeError(
+                f"LossGradient: expected a function of the hidden sequence, got {_check.describe(self.loss)}"
+            )
 
     def observe(self, trace: Trace) -> Observer:
         cell = trace.cell

@@ -43,6 +43,7 @@ def locate(folder: str, name: str, sha256: str, urls: Sequence[str], progress: b
             )
         return path
     failures = []
+    pooch.get_logger().setLevel("WARNING")  # the progress bar says what is downloaded
     cache = Path(pooch.os_cache("dynlab")) / folder
     for url in urls:
         bar = _Bar(name) if progress or (progress is None and sys.stderr.isatty()) else None

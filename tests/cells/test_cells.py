@@ -80,7 +80,10 @@ def test_every_key_has_a_parameter_count():
 def test_linearize_is_the_derivative(key, leading, varied):
     cell = make(key, **VARIED.get(key, {}) if varied else {})
     x, state = data(cell, *leading)
-    ours, exact = cell.linearization(x, state), linearize_by_autodiff(lambda x, s: cell.advance(cell.input_term(x), s), x, state)
+    ours, exact = (
+        cell.linearization(x, state),
+        linearize_by_autodiff(lambda x, s: cell.advance(cell.input_term(x), s), x, state),
+    )
     dense = ours.jacobian.to_dense()
     assert dense.shape == (*leading, cell.state_size, cell.state_size)
     torch.testing.assert_close(dense, exact.jacobian.to_dense().detach(), rtol=1e-10, atol=1e-12)

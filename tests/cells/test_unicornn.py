@@ -46,7 +46,9 @@ def test_blocks_are_equation_21():
     torch.testing.assert_close(blocks[:, 0, 1], h.expand_as(y).detach())
     torch.testing.assert_close(blocks[:, 1, 0], (-h * force).detach())
     torch.testing.assert_close(blocks[:, 1, 1], torch.ones_like(y))
-    dense = linearize_by_autodiff(lambda x, s: cell.advance(cell.input_term(x), s), x, state).jacobian.to_dense().detach()
+    dense = (
+        linearize_by_autodiff(lambda x, s: cell.advance(cell.input_term(x), s), x, state).jacobian.to_dense().detach()
+    )
     apart = dense.unflatten(1, (2, UNITS)).unflatten(-1, (2, UNITS))
     torch.testing.assert_close(apart.diagonal(dim1=2, dim2=4), blocks, rtol=1e-12, atol=1e-14)
     assert apart.abs().sum() == pytest.approx(float(apart.diagonal(dim1=2, dim2=4).abs().sum()))
