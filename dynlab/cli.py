@@ -32,7 +32,10 @@ app = typer.Typer(
 def main() -> None:
     """Run the command; bad input is one line on stderr and exit code 2."""
     try:
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False)
+        if code == 130:  # how some versions of typer report Ctrl-C
+            raise KeyboardInterrupt
+        sys.exit(code)
     except (ValueError, TypeError, OSError) as error:
         _fail(str(error), 2)
     except (KeyboardInterrupt, typer.Abort):
@@ -95,22 +98,7 @@ def compare(
             main_job.make_cell(item, chosen_task.input_size, hidden_size)  # says what is wrong before anything runs
     _writable(out)
     _check_task(chosen_task, batch, steps)
-    with _progress(progress_console, labels, steps * main_job.SWEEPS * len(chosen_seeds)) as tick:
-        tree = main_job.compare(
-            chosen,
-            chosen_task,
-            hidden_size=hidden_size,
-            steps=steps,
-            batch_size=batch,
-            seeds=chosen_seeds,
-            dtype=dtype,
-            tick=tick,
-        )
-    table_rows = main_job.rows(tree)
     title = f"{chosen_task.key}, T = {steps}, {hidden_size} hidden units, batch {batch}, seeds {seeds}, {dtype}"
-    console.print(_table(table_rows, title))
-    for note in _notes(table_rows):
-        console.print(note, style="dim", highlight=False, soft_wrap=True)
     options = {
         "cells": cells,
         "task": task,
@@ -122,8 +110,24 @@ def compare(
         "out": out,
         "checkpoint": checkpoint,
     }
-    _write(tree, out, title, options)
-    console.print(f"written: {out}/evgp.png, evgp.pdf, evgp.zarr, command.txt", highlight=False, soft_wrap=True)
+    groups: dict[str, xr.Dataset] = {}
+    try:
+        with _progress(progress_console, labels, steps * main_job.SWEEPS * len(chosen_seeds)) as tick:
+            measured = main_job.compare_each(
+                chosen,
+                chosen_task,
+                hidden_size=hidden_size,
+                steps=steps,
+                batch_size=batch,
+                seeds=chosen_seeds,
+                dtype=dtype,
+                tick=tick,
+            )
+            groups.update(measured)
+    finally:
+        # Also after Ctrl-C, or an error in one cell: what was measured is shown and kept.
+        if groups:
+            _show(main_job.as_tree(groups), out, title, options, console)
 
 
 @app.command("cells")
@@ -205,6 +209,17 @@ def _with_checkpoint(cells: list[Any], path: Path, input_size: int) -> tuple[lis
 
 def _check_task(task: Any, batch: int, steps: int) -> None:
     task.sequences(batch, steps, 0)
+
+
+def _show(tree: xr.DataTree, out: Path, title: str, options: dict[str, Any], console: Console) -> None:
+    from dynlab.compare import rows
+
+    table_rows = rows(tree)
+    console.print(_table(table_rows, title))
+    for note in _notes(table_rows):
+        console.print(note, style="dim", highlight=False, soft_wrap=True)
+    _write(tree, out, title, options)
+    console.print(f"written: {out}/evgp.png, evgp.pdf, evgp.zarr, command.txt", highlight=False, soft_wrap=True)
 
 
 def _writable(out: Path) -> None:

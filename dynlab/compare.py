@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,19 @@ def seeded_cell(spec: str, input_size: int, hidden_size: int, seed: int) -> Cell
         return make_cell(spec, input_size, hidden_size)
 
 
-def compare(
+def compare(cells: Sequence[str | tuple[str, Cell]], task: Task, **options: Any) -> xr.DataTree:
+    """All of ``compare_each`` as one tree, one group a cell."""
+    return as_tree(dict(compare_each(cells, task, **options)))
+
+
+def as_tree(groups: dict[str, xr.Dataset]) -> xr.DataTree:
+    """Datasets by label as one tree; a slash in a label cannot stand in a group's name."""
+    import xarray as xr
+
+    return xr.DataTree.from_dict({label.replace("/", "_"): dataset for label, dataset in groups.items()})
+
+
+def compare_each(
     cells: Sequence[str | tuple[str, Cell]],
     task: Task,
     *,
@@ -79,23 +92,22 @@ def compare(
     seeds: Sequence[int] = (0,),
     dtype: str = "float32",
     tick: Callable[[str, int], None] = lambda label, steps: None,
-) -> xr.DataTree:
-    """Measure every cell on the same sequences, one group a cell, with a ``seed`` dimension.
+) -> Iterator[tuple[str, xr.Dataset]]:
+    """Measure every cell on the same sequences, one after the other.
 
     Arguments:
         cells: specifications, or pairs (label, cell) for cells at hand (trained ones), which take no seed.
         steps: T. dtype: "float32" or "float64"; cells at hand are converted in place.
         tick: called with the cell's label and the number of sweep steps done.
 
-    Returns:
-        A tree whose groups hold GradientNorm, EndToEndSpectrum and the largest Lyapunov exponent. Where a state
-        left the float range the record is shorter: what was not recorded is missing there, and
-        ``overflow_step`` says why.
+    Yields:
+        (label, dataset) with GradientNorm, EndToEndSpectrum and the largest Lyapunov exponent along a ``seed``
+        dimension. Where a state left the float range the record is shorter: what was not recorded is missing
+        there, and ``overflow_step`` says why.
     """
     import xarray as xr
 
     precision = getattr(torch, dtype)
-    groups: dict[str, xr.Dataset] = {}
     for item in cells:
         label = item if isinstance(item, str) else item[0]
         runs = []
@@ -106,19 +118,13 @@ def compare(
                 cell = seeded_cell(item, inputs.shape[-1], hidden_size, seed)
             else:
                 cell = item[1]
-            cell = cell.to(precision)
             attrs = {"seed": seed, "spec": label, "task": task.key}
-            runs.append(_measure(cell, inputs, attrs, lambda done, label=label: tick(label, done)))  # type: ignore[misc]
+            runs.append(_measure(cell.to(precision), inputs, attrs, partial(tick, label)))
         joined = xr.concat(
             runs, "seed", join="outer", data_vars="all", coords="minimal", compat="override", combine_attrs="override"
         )
         joined = joined.assign_coords(seed=("seed", list(seeds), {"units": "1"}))
-        groups[_group_name(label)] = joined.assign_attrs(seed=[int(seed) for seed in seeds])
-    return xr.DataTree.from_dict(groups)
-
-
-def _group_name(label: str) -> str:
-    return label.replace("/", "_")
+        yield label, joined.assign_attrs(seed=[int(seed) for seed in seeds])
 
 
 def _measure(cell: Cell, inputs: torch.Tensor, attrs: dict[str, Any], tick: Callable[[int], None]) -> xr.Dataset:

@@ -158,3 +158,18 @@ def test_cite(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_scientific(log_value: float, text: str) -> None:
     assert scientific(log_value) == text
+
+
+def test_what_was_measured_before_an_error_is_kept(tmp_path: Path) -> None:
+    """A cell that fails, or Ctrl-C, costs the cells after it and none before."""
+    (tmp_path / "mine.py").write_text(
+        "import dynlab\n"
+        "def late(f, d):\n"
+        "    def step(x, h):\n"
+        "        raise KeyboardInterrupt\n"
+        "    return dynlab.as_cell(step, input_size=f, state_size=d)\n"
+    )
+    done = run("compare", *SMALL, "--cells", "elman,mine.py:late,lstm", cwd=tmp_path, expect=130)
+    assert "elman" in done.stdout and "lstm" not in done.stdout
+    assert done.stderr.strip().endswith("dynlab: interrupted")
+    assert list(dynlab.open_dataset(tmp_path / "compare" / "evgp.zarr").children) == ["elman"]

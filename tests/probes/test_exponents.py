@@ -86,13 +86,13 @@ def test_henon():
 
 
 def test_lorenz():
-    start = torch.tensor([1.0, 1.0, 25.0], dtype=torch.float64) + rand(12, 3, seed=7)
+    start = torch.tensor([1.0, 1.0, 25.0], dtype=torch.float64) + rand(40, 3, seed=7)
     cell = as_cell(lorenz, input_size=0, state_size=3)
-    found = exponents(cell, nothing(6000, 12), LyapunovSpectrum(transient=1000), state=start) / 0.01
+    found = exponents(cell, nothing(8000, 40), LyapunovSpectrum(transient=1000), state=start) / 0.01
     mean = found.mean("batch").values
     assert (np.abs(mean - [0.906, 0.0, -14.572]) < [0.03, 0.02, 0.05]).all(), mean
     # The divergence of the field is the same everywhere.
-    np.testing.assert_allclose(found.sum("mode"), -(10 + 1 + 8 / 3), atol=1e-4)
+    np.testing.assert_allclose(found.sum("mode"), -(10 + 1 + 8 / 3), atol=2e-4)
 
 
 def test_unicornn_exponents_pair_up():
@@ -129,7 +129,7 @@ def test_transients_in_records_of_their_own(name):
 def test_a_transient_takes_the_start_out():
     # Growth by e for ten steps, decay by e^-2 after.
     def step(x, state):
-        return state * torch.where(x > 0, math.e, math.exp(-2))
+        return state * torch.exp(1.5 * x - 0.5)
 
     cell = as_cell(step, input_size=1, state_size=1)
     inputs = torch.ones(30, 1, 1, dtype=torch.float64)

@@ -70,7 +70,7 @@ def test_both_norms_against_autodiff(name, of):
     assert found.log_gradient_norm.attrs["norm"] == "frobenius_rms"
     assert found.log_gradient_norm.attrs["of"] == of
     spectral = record(cell, inputs, [GradientNorm(of=of, norm="spectral")], state)
-    np.testing.assert_allclose(spectral.log_gradient_norm, np.log(np.linalg.norm(expected, 2, axis=(-2, -1))), atol=1e-8)
+    np.testing.assert_allclose(spectral.log_gradient_norm, np.log(np.linalg.norm(expected, 2, axis=(-2, -1))), atol=1e-7)
     assert spectral.log_gradient_norm.attrs["norm"] == "spectral"
 
 
@@ -118,7 +118,9 @@ def test_estimate_from_random_vectors(name, of):
     again = record(cell, inputs, [probe], state)
     assert found.identical(again)
     other = record(cell, inputs, [GradientNorm(of=of, vectors=400, seed=4)], state)
-    assert not np.array_equal(found.log_gradient_norm, other.log_gradient_norm)
+    # Of a diagonal Jacobian, signs give the norm exactly whatever they are.
+    diagonal = of == "hidden" and name != "lstm"
+    assert np.allclose(found.log_gradient_norm, other.log_gradient_norm, rtol=0, atol=1e-12) == diagonal
     assert found.log_gradient_norm.attrs["vectors"] == 400
 
 
