@@ -25,7 +25,10 @@ def save_checkpoint(cell: Cell, spec: str, path: str | os.PathLike[str], **extra
     Raises:
         ValueError: if ``spec`` does not build a cell with these parameters.
     """
-    build_cell(spec, cell.input_size, cell.hidden_size).load_state_dict(cell.state_dict())
+    try:
+        build_cell(spec, cell.input_size, cell.hidden_size).load_state_dict(cell.state_dict())
+    except RuntimeError as error:
+        raise ValueError(f"save_checkpoint: {spec!r}: {' '.join(str(error).split())}") from None
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
@@ -54,12 +57,14 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[Cell, dict[str, Any]]
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"load_checkpoint: expected a checkpoint of dynlab at {path}, could not read it: {reason}"
         ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"load_checkpoint: expected a {FORMAT} file at {path}, got another format")
+    if missing := {"cell", "input_size", "hidden_size", "state_dict"} - set(content):
+        raise ValueError(f"load_checkpoint: expected {', '.join(sorted(missing))} in {path}, found none")
     cell = build_cell(content["cell"], content["input_size"], content["hidden_size"])
     try:
         cell.load_state_dict(content["state_dict"])

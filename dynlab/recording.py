@@ -227,7 +227,7 @@ def to_dataset(trace: Trace, variables: list[Variable], attrs: Mapping[str, Any]
     }
     dataset = xr.Dataset(arrays, coords, {**described, **{key: _plain(value) for key, value in attrs.items()}})
     for name in dataset.coords:
-        dataset[name].attrs.setdefault("units", "step" if name in ("time", "transition") else "1")
+        dataset[name].attrs.setdefault("units", "step" if str(name).rpartition("_")[2] in ("time", "transition") else "1")
     return dataset
 
 

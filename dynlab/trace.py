@@ -12,8 +12,9 @@ from torch import Tensor
 from dynlab.cell import Cell
 from dynlab.jacobian.step import Linearization
 
-# Bytes of step Jacobians alive at once. Small enough to stay near the caches, large enough for few calls.
+# Bytes of linearised steps alive at once, and their number. Small enough to stay near the caches, large enough for few calls.
 CHUNK_BYTES = 4 * 2**20
+LONGEST_CHUNK = 128
 
 
 class StateOverflow(ValueError):
@@ -56,8 +57,9 @@ class Trace:
     @cached_property
     def chunk(self) -> int:
         """Transitions linearised at once, by their size in bytes."""
-        probe = self.linearize(0, 1).jacobian.nbytes()
-        return max(1, min(self.steps, CHUNK_BYTES // max(1, probe), 512))
+        step = self.linearize(0, 1)
+        size = step.jacobian.nbytes() + step.drive.nbytes()
+        return max(1, min(self.steps, CHUNK_BYTES // max(1, size), LONGEST_CHUNK))
 
     def chunks(self, start: int = 0, stop: int | None = None, limit: int | None = None) -> list[tuple[int, int]]:
         """Consecutive ranges of transitions that cover start .. stop (T by default), in time order."""

@@ -84,9 +84,7 @@ def unicornn_step(cell, x, state, extra=0.0):
 
 def test_residual_is_the_formula_of_appendix_c_5():
     sizes = (3, 4, 2, 5, 4, 3)
-    network = stirred(
-        Network([registry["unicornn"](a, b) for a, b in zip(sizes, sizes[1:], strict=False)], residual=2)
-    )
+    network = stirred(Network([registry["unicornn"](a, b) for a, b in zip(sizes, sizes[1:], strict=False)], residual=2))
     # Layer l > S = 2 (from 1) adds Lambda_l y_{l - 3}: layer 3 the input, layer 4 that of layer 1, layer 5 of layer 2.
     assert {key: tuple(skip.shape) for key, skip in network.skips.items()} == {"2": (5, 3), "3": (4, 4), "4": (3, 2)}
     inputs = rand(6, 2, 3)

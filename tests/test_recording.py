@@ -160,6 +160,11 @@ def test_grids_that_differ_keep_their_own_names():
     assert data[other].attrs["units"] == "step"
 
 
+def test_times_of_singular_values_count_steps():
+    data = record(build("elman"), rand(STEPS, BATCH, 2), [SingularValues(times=3)])
+    assert data.singular_time.attrs["units"] == "step"
+
+
 # ---- the model is left as it was ------------------------------------------------------------------------------
 
 
@@ -337,11 +342,21 @@ INF[0, 0, 0] = float("inf")
         (NAN, {}, ValueError, r"finite inputs, got nan at index \(2, 0, 1\)"),
         (INF, {}, ValueError, r"finite inputs, got inf at index \(0, 0, 0\)"),
         (torch.zeros(4, 1, 2, dtype=torch.long), {}, TypeError, "floating dtype, got a torch.int64 tensor"),
-        (torch.zeros(4, 1, 2, dtype=torch.long), {"dtype": torch.float64}, TypeError, "floating dtype, got a torch.int64"),
+        (
+            torch.zeros(4, 1, 2, dtype=torch.long),
+            {"dtype": torch.float64},
+            TypeError,
+            "floating dtype, got a torch.int64",
+        ),
         (torch.zeros(4, 1, 2).double(), {}, ValueError, "torch.float32, cpu.*got a torch.float64 tensor"),
         (torch.zeros(4, 1, 2, device="meta"), {}, ValueError, "torch.float32, cpu.* on meta"),
         (torch.zeros(1, 1, 2), {"probes": [GradientNorm(ratio=True)]}, ValueError, "at least 2 time steps .* T = 1"),
-        (torch.zeros(4, 1, 2), {"probes": ["Nonsense"]}, ValueError, "expected a probe among .*GradientNorm.*; got 'Nonsense'"),
+        (
+            torch.zeros(4, 1, 2),
+            {"probes": ["Nonsense"]},
+            ValueError,
+            "expected a probe among .*GradientNorm.*; got 'Nonsense'",
+        ),
         (torch.zeros(4, 1, 2), {"probes": [3]}, TypeError, r"expected probes such as .*, got 3 \(int\)"),
         (torch.zeros(4, 1, 2), {"state": torch.zeros(2, 3)}, ValueError, r"state of shape \(1, 3\), got .*\(2, 3\)"),
         (torch.zeros(4, 1, 2), {"probes": [LyapunovSpectrum(k=4)]}, ValueError, "k <= state_size = 3, got 4"),

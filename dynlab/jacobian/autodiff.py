@@ -34,7 +34,9 @@ def linearize_by_autodiff(step: Step, terms: Tensor, states: Tensor, weight: Ten
         with torch.no_grad():
             by_x, by_s = torch.func.vmap(torch.func.jacrev(single, argnums=(0, 1)))(x, s)
     except (RuntimeError, NotImplementedError):
-        by_x, by_s = _rows_by_backward(step, x, s)
+        # One at a time: such a step may branch on the values that it gets.
+        each = [_rows_by_backward(step, *pair) for pair in zip(x.split(1), s.split(1), strict=True)]
+        by_x, by_s = (torch.cat(parts) for parts in zip(*each, strict=True))
     return Linearization(
         DenseJacobian(by_s.reshape(*leading, *by_s.shape[1:])),
         DenseDrive(by_x.reshape(*leading, *by_x.shape[1:]), weight),

@@ -196,8 +196,10 @@ def _units(
         first_column = torch.linalg.vector_norm(block[:, :, 0].double(), dim=1).log() + log_scale
         if stop == transient:
             vector_from, counted_from = first_column, log_det
-        growth = first_column - vector_from
-        exponents = [growth] if channels == 1 else [growth, (log_det - counted_from) - growth]
+        # Dead before the counting starts is dead: -inf, not -inf + inf.
+        growth = torch.where(first_column.isneginf(), first_column, first_column - vector_from)
+        both = torch.where(log_det.isneginf(), log_det, log_det - counted_from)
+        exponents = [growth] if channels == 1 else [growth, torch.where(both.isneginf(), both, both - growth)]
         order = torch.cat(exponents, -1).sort(-1, descending=True).values
         counted = stop - transient if stop >= transient else stop
         yield stop, GradedProduct(None, order, counted, log_singular=singular.flatten(1))

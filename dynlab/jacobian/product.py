@@ -83,17 +83,20 @@ class DenseProduct:
         """
         matrix = self.matrix[:, rows, columns]
         vector = torch.ones_like(matrix[:, 0]) if guess is None else guess
-        vector = vector + 1e-3 * torch.linspace(-1, 1, vector.shape[-1], dtype=vector.dtype, device=vector.device)
+        vector = vector + 1e-3 * torch.linspace(1, 2, vector.shape[-1], dtype=vector.dtype, device=vector.device)
         vector = torch.nn.functional.normalize(vector, dim=-1)
         tolerance = 8 * torch.finfo(matrix.dtype).eps
         value = vector.new_zeros(vector.shape[0])
-        for _ in range(1000):
+        for _ in range(100):
             image = torch.einsum("brn,bn->br", matrix, vector)
             vector = torch.nn.functional.normalize(torch.einsum("brn,br->bn", matrix, image), dim=-1, eps=0)
             vector = torch.nan_to_num(vector)
             previous, value = value, torch.linalg.vector_norm(image, dim=-1)
             if bool(((value - previous).abs() <= tolerance * value).all()):
                 break
+        else:
+            # Singular values too close for the iteration to part.
+            value = torch.linalg.svdvals(matrix)[:, 0]
         return value.double().log() + self.log_scale, vector
 
     def to_dense(self) -> tuple[Tensor, Tensor]:
@@ -143,14 +146,13 @@ class BlockProduct:
         norm = torch.where(norm > 0, norm, 1)
         return BlockProduct(self.entries / norm, self.log_scale + norm[0, 0, :, 0].double().log())
 
-    def log_squares(self, rows: slice = slice(None), columns: slice = slice(None)) -> Tensor:
-        """log of the squared Frobenius norm of each unit's block, (k, b, d), float64."""
-        squares = self.entries[columns][:, :, :, rows].double().square().sum((0, 3))
-        return squares.log() + 2 * self.log_scale
-
     def log_frobenius(self, rows: slice = slice(None), columns: slice = slice(None)) -> Tensor:
         """log of the Frobenius norm over all units, (k, b), float64. Slices count channels."""
-        return self.log_squares(rows, columns).logsumexp(-1) / 2
+        squares = self.entries[columns][:, :, :, rows].square().sum((0, 3)).double()
+        # The entries are near one, so units that drown in this common scale do not count in the sum either.
+        top = self.log_scale.amax(-1)
+        weights = (2 * (self.log_scale - torch.where(top.isneginf(), 0, top)[:, None])).exp()
+        return (squares * weights).sum(-1).log() / 2 + top
 
     def log_singular(
         self, rows: slice = slice(None), columns: slice = slice(None), log_determinant: Tensor | None = None

@@ -24,6 +24,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from dynlab.jacobian.matmul import add_product
+
 
 class Arena:
     """Buffers used again and again, so that a sweep of a thousand steps does not ask the system for fresh pages.
@@ -238,7 +240,7 @@ class DiagonalPlusDense(StepJacobian):
                 blocks_left(split, self.diagonal, out.unflatten(-1, (channels, units)))
             else:
                 torch.mul(rows, self.diagonal, out=out)
-            flat[:, : self.weight.shape[1]].addmm_(moved, self.weight)
+            add_product(flat[:, : self.weight.shape[1]], moved, self.weight)
         else:
             # A low-rank weight has one gate and one channel; its identity joins the diagonal.
             direct = torch.add(self.diagonal, self.gains, alpha=self.weight.identity)
@@ -383,6 +385,13 @@ class ShearBlocks(BlockDiagonal):
 
     def log_determinant(self) -> Tensor:
         return torch.zeros_like(self.kick)
+
+    def log_norm_bound(self) -> Tensor:
+        # The norm is convex in the kick, so a unit's smallest and largest one are enough; the determinant is 1.
+        kicks = self.kick.flatten(0, -2)
+        ends = torch.stack([kicks.amin(0), kicks.amax(0)]).double()
+        squares = ((1 - self.drift * ends).square() + self.drift.square() + ends.square() + 1).max()
+        return (((squares + 2).sqrt() + (squares - 2).clamp_min(0).sqrt()) / 2).log()
 
 
 def sum_of(terms: Iterable[Tensor]) -> Tensor:

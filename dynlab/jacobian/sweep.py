@@ -35,7 +35,8 @@ class Visitor(Protocol):
 def starting_rows(trace: Trace, rows: Rows) -> Tensor:
     """The rows a dense product starts from, (b, r, n)."""
     if isinstance(rows, Tensor):
-        return rows
+        # A copy: sweeps give the buffer of their first product back to the arena.
+        return rows.clone()
     states = trace.states
     eye = torch.eye(trace.cell.state_size, dtype=states.dtype, device=states.device)
     if rows == "hidden":

@@ -70,10 +70,14 @@ def loss_adjoint_norms(trace: Trace, direct: Tensor) -> Tensor:
         """Add what the loss reads of state_t itself; in the larger of the two scales."""
         own = direct.new_zeros(trace.batch_size, 1, trace.cell.state_size)
         own[:, 0, trace.cell.hidden_slice] = direct[t - 1]
-        shift = torch.maximum(product.log_frobenius(), torch.linalg.vector_norm(own, dim=(1, 2)).double().log())
+        norm = torch.linalg.vector_norm(own, dim=(1, 2), keepdim=True)
+        log_norm = norm.double().log()[:, 0, 0]
+        shift = torch.maximum(product.log_frobenius(), log_norm)
         shift = torch.where(shift.isneginf(), 0, shift)
         carried = product.matrix * (product.log_scale - shift).exp()[:, None, None].to(direct.dtype)
-        return DenseProduct(carried + own * (-shift).exp()[:, None, None].to(direct.dtype), shift)
+        # Of norm one before it is scaled: exp(-shift) alone leaves the float range where the rest has vanished.
+        added = own / torch.where(norm > 0, norm, 1) * (log_norm - shift).exp()[:, None, None].to(direct.dtype)
+        return DenseProduct(carried + added, shift)
 
     zero = direct.new_zeros(trace.batch_size, 1, trace.cell.state_size)
     product, arena = injected(DenseProduct.start(zero), trace.steps), Arena()

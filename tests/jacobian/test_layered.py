@@ -24,7 +24,9 @@ STACKS = {
     "a function inside": lambda: Network(
         [as_cell(lambda x, s: torch.sin(s) + x, input_size=3, state_size=3), registry["indrnn"](3, 2)]
     ),
-    "a network inside": lambda: Network([Network([registry["elman"](3, 2), registry["gru"](2, 3)]), registry["cornn"](3, 2)]),
+    "a network inside": lambda: Network(
+        [Network([registry["elman"](3, 2), registry["gru"](2, 3)]), registry["cornn"](3, 2)]
+    ),
 }
 
 

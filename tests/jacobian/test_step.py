@@ -54,9 +54,7 @@ def diagonal_plus_dense(lead, channels, gates, units, reads, diagonal="blocks", 
     for i in range(channels):
         for unit in range(units):
             for gate in range(gates):
-                matrix[..., i * units + unit, :reads] += (
-                    gains[..., i, gate, unit, None] * weight[gate * units + unit]
-                )
+                matrix[..., i * units + unit, :reads] += gains[..., i, gate, unit, None] * weight[gate * units + unit]
     eye = torch.eye(channels * units, dtype=torch.float64)
     matrix = matrix + (dense_of_blocks(own) if diagonal == "blocks" else diagonal * eye)
     return DiagonalPlusDense(own, gains, weight), matrix

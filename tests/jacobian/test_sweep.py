@@ -37,9 +37,7 @@ def build(name):
             ],
             residual=2,
         ),
-        "varying_layers": lambda: Network(
-            [registry["irnn"](INPUT, 3, K=2, eta_steps=STEPS), registry["indrnn"](3, 2)]
-        ),
+        "varying_layers": lambda: Network([registry["irnn"](INPUT, 3, K=2, eta_steps=STEPS), registry["indrnn"](3, 2)]),
     }.get(name, lambda: registry[name](INPUT, HIDDEN))
     cell = make().double()
     with torch.no_grad():

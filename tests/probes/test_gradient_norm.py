@@ -20,7 +20,9 @@ def rand(*shape, seed=0):
 def build(name):
     torch.manual_seed(6)
     if name == "function":
-        return as_cell(lambda x, s: torch.sin(1.5 * s.roll(1, -1)) + x.mean(-1, keepdim=True), input_size=3, state_size=4)
+        return as_cell(
+            lambda x, s: torch.sin(1.5 * s.roll(1, -1)) + x.mean(-1, keepdim=True), input_size=3, state_size=4
+        )
     if name == "layers":
         cell = Network([registry["unicornn"](3, 2), registry["lstm"](2, 3), registry["unicornn"](3, 2)], residual=2)
     else:
@@ -70,7 +72,9 @@ def test_both_norms_against_autodiff(name, of):
     assert found.log_gradient_norm.attrs["norm"] == "frobenius_rms"
     assert found.log_gradient_norm.attrs["of"] == of
     spectral = record(cell, inputs, [GradientNorm(of=of, norm="spectral")], state)
-    np.testing.assert_allclose(spectral.log_gradient_norm, np.log(np.linalg.norm(expected, 2, axis=(-2, -1))), atol=1e-7)
+    np.testing.assert_allclose(
+        spectral.log_gradient_norm, np.log(np.linalg.norm(expected, 2, axis=(-2, -1))), atol=1e-7
+    )
     assert spectral.log_gradient_norm.attrs["norm"] == "spectral"
 
 

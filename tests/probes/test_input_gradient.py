@@ -41,7 +41,19 @@ def by_autograd(cell, inputs, state, of):
 
 
 @pytest.mark.parametrize(
-    "name", ["unicornn", "irnn", "antisymmetric", "gated_antisymmetric", "lstm", "gru", "cornn", "indrnn", "function", "layers"]
+    "name",
+    [
+        "unicornn",
+        "irnn",
+        "antisymmetric",
+        "gated_antisymmetric",
+        "lstm",
+        "gru",
+        "cornn",
+        "indrnn",
+        "function",
+        "layers",
+    ],
 )
 @pytest.mark.parametrize("of", ["state", "hidden"])
 def test_against_autograd(name, of):

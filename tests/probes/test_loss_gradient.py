@@ -108,5 +108,7 @@ def test_bad_losses():
     with pytest.raises(TypeError, match="expected a function of the hidden sequence, got 'mse'"):
         LossGradient("mse")
     for loss in (lambda h: h, lambda h: 3.0, lambda h: torch.zeros(())):
-        with pytest.raises(ValueError, match="expected the loss to be a scalar that depends on the hidden sequence, got"):
+        with pytest.raises(
+            ValueError, match="expected the loss to be a scalar that depends on the hidden sequence, got"
+        ):
             record(cell, inputs, [LossGradient(loss)])

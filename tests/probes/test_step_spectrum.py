@@ -22,7 +22,9 @@ def build(name):
     return cell.double()
 
 
-@pytest.mark.parametrize("name", ["unicornn", "antisymmetric", "gated_antisymmetric", "irnn", "lstm", "indrnn", "function", "layers"])
+@pytest.mark.parametrize(
+    "name", ["unicornn", "antisymmetric", "gated_antisymmetric", "irnn", "lstm", "indrnn", "function", "layers"]
+)
 @pytest.mark.parametrize("every", [1, 3])
 def test_against_numpy(name, every):
     cell, inputs = build(name), rand(7, 2, 3, seed=1)
