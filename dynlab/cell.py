@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from dynlab import _check
 from dynlab.jacobian.autodiff import linearize_by_autodiff
-from dynlab.jacobian.step import Linearization, StepJacobian, detached
+from dynlab.jacobian.drive import Linearization, detached
+from dynlab.jacobian.step import StepJacobian
 
 Keep = Literal["states", "hidden", "last"]
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from dynlab import _check
 from dynlab.cell import Cell, Keep, TimeStep
+from dynlab.jacobian.drive import Linearization
 from dynlab.jacobian.layered import LayeredDrive, LayeredJacobian, Wiring
-from dynlab.jacobian.step import Linearization
 
 
 class Readout(nn.Module):

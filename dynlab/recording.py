@@ -16,9 +16,9 @@ from torch import Tensor, nn
 import dynlab
 from dynlab import _check
 from dynlab.cell import Cell, derive_once
+from dynlab.jacobian.drive import Linearization
 from dynlab.jacobian.graded import graded_sweep
 from dynlab.jacobian.product import Product
-from dynlab.jacobian.step import Linearization
 from dynlab.jacobian.sweep import Visitor, adjoint_sweep
 from dynlab.probes import PROBES
 from dynlab.probes.base import AdjointRequest, GradedRequest, Observer, Probe, Variable, restrict_rows
@@ -227,7 +227,9 @@ def to_dataset(trace: Trace, variables: list[Variable], attrs: Mapping[str, Any]
     }
     dataset = xr.Dataset(arrays, coords, {**described, **{key: _plain(value) for key, value in attrs.items()}})
     for name in dataset.coords:
-        dataset[name].attrs.setdefault("units", "step" if str(name).rpartition("_")[2] in ("time", "transition") else "1")
+        dataset[name].attrs.setdefault(
+            "units", "step" if str(name).rpartition("_")[2] in ("time", "transition") else "1"
+        )
     return dataset
 
 

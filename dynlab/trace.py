@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from dynlab.cell import Cell
-from dynlab.jacobian.step import Linearization
+from dynlab.jacobian.drive import Linearization
 
-# Bytes of linearised steps alive at once, and their number. Small enough to stay near the caches, large enough for few calls.
+# Bytes of linearised steps alive at once, and their number: small enough to stay near the caches, large enough for
+# few calls.
 CHUNK_BYTES = 4 * 2**20
 LONGEST_CHUNK = 128
 
@@ -57,8 +58,7 @@ class Trace:
     @cached_property
     def chunk(self) -> int:
         """Transitions linearised at once, by their size in bytes."""
-        step = self.linearize(0, 1)
-        size = step.jacobian.nbytes() + step.drive.nbytes()
+        size = self.linearize(0, 1).nbytes()
         return max(1, min(self.steps, CHUNK_BYTES // max(1, size), LONGEST_CHUNK))
 
     def chunks(self, start: int = 0, stop: int | None = None, limit: int | None = None) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dynlab import _check
 from dynlab.cell import Cell
-from dynlab.jacobian.step import Drive, GainDrive
+from dynlab.jacobian.drive import Drive, GainDrive
 
 GATE_DIMS = ("time", "batch", "unit")
 """Dimensions of a time-step that is a gate."""

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from dynlab import _check
 from dynlab.cell import Cell, TimeStep
 from dynlab.cells.activation import sigmoid_derivative, tanh_derivative
-from dynlab.jacobian.step import DiagonalPlusDense, GainDrive, Linearization
+from dynlab.jacobian.drive import GainDrive, Linearization
+from dynlab.jacobian.step import DiagonalPlusDense
 
 
 class AntisymmetricRNN(Cell):

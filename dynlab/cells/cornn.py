@@ -12,7 +12,8 @@ from dynlab import _check
 from dynlab.cell import TimeStep
 from dynlab.cells._module import InputDrive, ModuleCell
 from dynlab.cells.activation import tanh_derivative
-from dynlab.jacobian.step import DiagonalPlusDense, Linearization
+from dynlab.jacobian.drive import Linearization
+from dynlab.jacobian.step import DiagonalPlusDense
 
 
 class CoRNN(ModuleCell):

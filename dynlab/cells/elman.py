@@ -10,7 +10,8 @@ from dynlab import _check
 from dynlab.cell import TimeStep
 from dynlab.cells._module import InputDrive, ModuleCell
 from dynlab.cells.activation import activation
-from dynlab.jacobian.step import DiagonalPlusDense, Linearization
+from dynlab.jacobian.drive import Linearization
+from dynlab.jacobian.step import DiagonalPlusDense
 
 
 class Elman(ModuleCell):

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from dynlab.cell import Cell, TimeStep
-from dynlab.jacobian.step import DiagonalPlusDense, GainDrive, Linearization
+from dynlab.jacobian.drive import GainDrive, Linearization
+from dynlab.jacobian.step import DiagonalPlusDense
 
 
 class ExpRNN(Cell):

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from dynlab.cell import TimeStep
 from dynlab.cells._module import GATE_DIMS, GATE_MEANING, InputDrive, ModuleCell, needs
 from dynlab.cells.activation import sigmoid_derivative, tanh_derivative
-from dynlab.jacobian.step import DiagonalPlusDense, Linearization
+from dynlab.jacobian.drive import Linearization
+from dynlab.jacobian.step import DiagonalPlusDense
 
 
 class GRU(ModuleCell):

@@ -8,11 +8,10 @@ from torch import Tensor, nn
 from dynlab import _check
 from dynlab.cell import Cell, TimeStep
 from dynlab.cells.activation import activation
+from dynlab.jacobian.drive import Linearization, PolynomialDrive
 from dynlab.jacobian.step import (
     DiagonalPlusDense,
-    Linearization,
     LowRankPlusIdentity,
-    PolynomialDrive,
     PolynomialJacobian,
     Weight,
     times_weight,

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from dynlab.cell import Cell, TimeStep
 from dynlab.cells.activation import activation
-from dynlab.jacobian.step import GainDrive, Linearization, UnitBlocks
+from dynlab.jacobian.blocks import UnitBlocks
+from dynlab.jacobian.drive import GainDrive, Linearization
 
 
 class IndRNN(Cell):

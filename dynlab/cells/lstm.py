@@ -9,7 +9,8 @@ from dynlab import _check
 from dynlab.cell import TimeStep
 from dynlab.cells._module import GATE_DIMS, GATE_MEANING, InputDrive, ModuleCell, needs
 from dynlab.cells.activation import sigmoid_derivative, tanh_derivative
-from dynlab.jacobian.step import DiagonalPlusDense, Linearization
+from dynlab.jacobian.drive import Linearization
+from dynlab.jacobian.step import DiagonalPlusDense
 
 
 class LSTM(ModuleCell):

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from dynlab import _check
 from dynlab.cell import Cell, TimeStep
 from dynlab.cells.activation import tanh_derivative
-from dynlab.jacobian.step import GainDrive, Linearization, ShearBlocks
+from dynlab.jacobian.blocks import ShearBlocks
+from dynlab.jacobian.drive import GainDrive, Linearization
 
 
 class UnICORNN(Cell):

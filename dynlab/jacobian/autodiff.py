@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dynlab.jacobian.step import DenseDrive, DenseJacobian, Linearization
+from dynlab.jacobian.drive import DenseDrive, Linearization
+from dynlab.jacobian.step import DenseJacobian
 
 Step = Callable[[Tensor, Tensor], Tensor]
 

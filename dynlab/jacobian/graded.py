@@ -17,7 +17,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from dynlab.jacobian.step import BlockDiagonal, StepJacobian, block_log_singular
+from dynlab.jacobian.blocks import BlockDiagonal, block_log_singular
+from dynlab.jacobian.step import StepJacobian
 from dynlab.jacobian.sweep import safe_steps
 from dynlab.trace import Trace
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dynlab.jacobian.step import HEAP, Arena, Drive, Linearization, StepJacobian
+from dynlab.jacobian.arena import HEAP, Arena
+from dynlab.jacobian.drive import Drive, Linearization
+from dynlab.jacobian.step import StepJacobian
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,6 @@ class Layered:
     def _unbound_layers(self) -> list[tuple[Linearization, ...]]:
         return list(zip(*(layer.unbind() for layer in self.layers), strict=True))
 
-    def nbytes(self) -> int:
-        """Bytes held by the layers."""
-        return sum(layer.jacobian.nbytes() + layer.drive.nbytes() for layer in self.layers)
-
 
 @dataclass(frozen=True)
 class LayeredJacobian(Layered, StepJacobian):
@@ -99,6 +97,9 @@ class LayeredJacobian(Layered, StepJacobian):
 
     def _like(self) -> Tensor:
         return self.layers[0].jacobian._like()
+
+    def nbytes(self) -> int:
+        return sum(layer.jacobian.nbytes() for layer in self.layers)
 
     def unbind(self) -> list[LayeredJacobian]:
         return [LayeredJacobian(layers, self.wiring) for layers in self._unbound_layers()]
@@ -127,6 +128,9 @@ class LayeredDrive(Layered, Drive):
     layers: tuple[Linearization, ...]
     wiring: Wiring
     weight: Tensor | None = None
+
+    def nbytes(self) -> int:
+        return sum(layer.drive.nbytes() for layer in self.layers)
 
     def unbind(self) -> list[LayeredDrive]:
         return [LayeredDrive(layers, self.wiring) for layers in self._unbound_layers()]

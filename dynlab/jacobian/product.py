@@ -14,7 +14,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from dynlab.jacobian.step import HEAP, Arena, BlockDiagonal, StepJacobian, block_eigenvalues, block_log_singular
+from dynlab.jacobian.arena import HEAP, Arena
+from dynlab.jacobian.blocks import BlockDiagonal, block_eigenvalues, block_log_singular
+from dynlab.jacobian.step import StepJacobian
 
 # Powers of the float range kept free above and below, so that squares and one more step stay in range.
 HEADROOM = {torch.float32: 1e8, torch.float64: 1e60}

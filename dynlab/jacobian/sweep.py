@@ -12,8 +12,10 @@ from typing import Literal, Protocol, cast
 import torch
 from torch import Tensor
 
+from dynlab.jacobian.arena import Arena
+from dynlab.jacobian.blocks import BlockDiagonal
+from dynlab.jacobian.drive import Linearization
 from dynlab.jacobian.product import HEADROOM, BlockProduct, DenseProduct, Product
-from dynlab.jacobian.step import Arena, BlockDiagonal, Linearization
 from dynlab.trace import Trace
 
 Rows = Literal["state", "hidden"] | Tensor

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from dynlab import _check
 from dynlab.cell import Cell
+from dynlab.jacobian.drive import Linearization
 from dynlab.jacobian.graded import GradedProduct
 from dynlab.jacobian.product import BlockProduct, Product
-from dynlab.jacobian.step import Linearization
 from dynlab.jacobian.sweep import Rows
 from dynlab.trace import Trace
 

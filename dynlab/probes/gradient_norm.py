@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from dynlab import _check
+from dynlab.jacobian.drive import Linearization
 from dynlab.jacobian.product import BlockProduct, DenseProduct, Product
-from dynlab.jacobian.step import Linearization
 from dynlab.probes.base import AdjointRequest, Observer, Of, Probe, Variable, check_of, columns_of, size_of
 from dynlab.trace import Trace
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dynlab.jacobian.drive import Linearization
 from dynlab.jacobian.product import BlockProduct, Product
-from dynlab.jacobian.step import Linearization
 from dynlab.probes.base import AdjointRequest, Observer, Of, Probe, Variable, check_of, size_of
 from dynlab.trace import Trace
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from dynlab import _check
+from dynlab.jacobian.arena import Arena
 from dynlab.jacobian.product import DenseProduct
-from dynlab.jacobian.step import Arena
 from dynlab.probes.base import Computed, Observer, Probe, Variable
 from dynlab.trace import Trace
 

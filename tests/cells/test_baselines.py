@@ -9,7 +9,7 @@ from torch import nn
 
 from dynlab.cell import Cell
 from dynlab.cells import CTRNN, GRU, LSTM, UGRNN, CoRNN, Elman, ExpRNN, FastGRNN, FastRNN, IndRNN, LipschitzRNN
-from dynlab.jacobian.step import UnitBlocks
+from dynlab.jacobian.blocks import UnitBlocks
 
 F, D, T = 3, 4, 6
 

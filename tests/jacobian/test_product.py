@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from dynlab.jacobian import product as products
+from dynlab.jacobian.blocks import UnitBlocks
 from dynlab.jacobian.product import BlockProduct, DenseProduct, out_of_range
-from dynlab.jacobian.step import DenseJacobian, UnitBlocks
+from dynlab.jacobian.step import DenseJacobian
 
 TIGHT = {"rtol": 1e-12, "atol": 1e-13}
 

@@ -7,23 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from dynlab.jacobian.arena import Arena
 from dynlab.jacobian.autodiff import linearize_by_autodiff
+from dynlab.jacobian.blocks import ShearBlocks, UnitBlocks, block_determinant, block_eigenvalues, block_log_singular
+from dynlab.jacobian.drive import DenseDrive, GainDrive, Linearization, PolynomialDrive, detached
 from dynlab.jacobian.step import (
-    Arena,
-    DenseDrive,
     DenseJacobian,
     DiagonalPlusDense,
-    GainDrive,
-    Linearization,
     LowRankPlusIdentity,
-    PolynomialDrive,
     PolynomialJacobian,
-    ShearBlocks,
-    UnitBlocks,
-    block_determinant,
-    block_eigenvalues,
-    block_log_singular,
-    detached,
     times_weight,
     weight_times,
 )
