@@ -69,8 +69,9 @@ class UnICORNN(Cell):
     def advance(self, term: Tensor, state: Tensor) -> Tensor:
         y, z = state.chunk(2, dim=-1)
         h = self.effective_time_step()
-        z = z - h * (torch.tanh(self.weight_hh * y + term) + self.alpha * y)
-        return torch.cat([y + h * z, z], dim=-1)
+        force = torch.tanh(torch.addcmul(term, self.weight_hh, y)).add(y, alpha=self.alpha)
+        z = torch.addcmul(z, h, force, value=-1)
+        return torch.cat([torch.addcmul(y, h, z), z], dim=-1)
 
     def inverse(self, x: Tensor, state: Tensor) -> Tensor:
         """The state before this one, Eq. (7): x (..., f) the input of the step, state (..., n) its result."""

@@ -150,11 +150,11 @@ class BlockProduct:
 
     def log_frobenius(self, rows: slice = slice(None), columns: slice = slice(None)) -> Tensor:
         """log of the Frobenius norm over all units, (k, b), float64. Slices count channels."""
-        squares = self.entries[columns][:, :, :, rows].square().sum((0, 3)).double()
-        # The entries are near one, so units that drown in this common scale do not count in the sum either.
+        # The entries are near one, so units that drown in a common scale do not count in the sum either.
         top = self.log_scale.amax(-1)
-        weights = (2 * (self.log_scale - torch.where(top.isneginf(), 0, top)[:, None])).exp()
-        return (squares * weights).sum(-1).log() / 2 + top
+        weights = (self.log_scale - torch.where(top.isneginf(), 0, top)[:, None]).exp().to(self.entries.dtype)
+        scaled = self.entries[columns][:, :, :, rows] * weights[:, None]
+        return torch.linalg.vector_norm(scaled, dim=(0, 3, 4)).double().log() + top
 
     def log_singular(
         self, rows: slice = slice(None), columns: slice = slice(None), log_determinant: Tensor | None = None
