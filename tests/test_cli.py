@@ -74,7 +74,7 @@ def test_a_cell_that_explodes_is_reported(tmp_path: Path) -> None:
     done = run("compare", *SMALL, "--cells", "mine.py:grow,mine.py:burst,lstm", cwd=tmp_path)
     grow, burst = (next(line for line in done.stdout.splitlines() if name in line) for name in ("grow", "burst"))
     # 100^19 = 1e38 is the last one below float32's largest number: step 20 makes 1.01e38 + ..., step 21 overflows.
-    assert re.search(r"overflow at 2\d", grow) and "exploding" in grow
+    assert "overflow at 21" in grow and "exploding" in grow
     assert "overflow at 1" in burst and "exploding" in burst
     assert "nan" not in done.stdout.lower()
 
