@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 import dynlab
-from benchmarks.timing import Report, machine, median_seconds, peak_extra_memory, use_threads
+from benchmarks.timing import Report, machine, median_seconds, median_seconds_apart, peak_extra_memory, use_threads
 from dynlab import cells, probes
 from dynlab.cell import Cell, derive_once
 from dynlab.jacobian.matmul import add_product
@@ -214,7 +214,8 @@ def compare(report: Report, question: str, case: Case, rounds: int, threads: int
     off = {name: disagreement(question, expected, one.take(one.run())) for name, one in ready.items()}
     if worst := [f"{name}: {value:.1e}" for name, value in off.items() if not value < 1e-2]:
         report.note(f"WARNING, {case.cell}, {question}: contenders disagree by more than 1 %: {'; '.join(worst)}")
-    seconds = median_seconds({name: one.run for name, one in ready.items()}, rounds, warm_up=False)  # they have run
+    apart = {name: (question, name, case) for name in ready}
+    seconds = median_seconds_apart(prepare_run, apart, rounds, threads)
     small = replace(case, steps=2)
     rows = []
     for name, one in ready.items():
