@@ -37,7 +37,8 @@ class GradedProduct:
             counted, the Lyapunov exponents.
         counted: that number.
         log_scale: D, (b, k). right: V, (b, k, n), its rows of norm one; both None unless asked for.
-        log_singular: of independent units, where they are known in closed form, (b, n).
+        log_singular: of independent units, where they are known in closed form, (b, n). log_hidden: of their first
+            channel alone, (b, d).
     """
 
     basis: Tensor | None
@@ -46,18 +47,28 @@ class GradedProduct:
     log_scale: Tensor | None = None
     right: Tensor | None = None
     log_singular: Tensor | None = None
+    log_hidden: Tensor | None = None
 
-    def log_singular_values(self) -> Tensor:
+    def log_singular_values(self, hidden: slice | None = None) -> Tensor:
         """log of all singular values, descending, (b, k), float64.
+
+        Arguments:
+            hidden: of the block that these components of the state have in the product, all of it by default.
 
         Raises:
             ValueError: if the sweep was not asked to keep them.
         """
-        if self.log_singular is not None:
-            return self.log_singular.sort(-1, descending=True).values
-        if self.log_scale is None or self.right is None:
+        known = self.log_singular if hidden is None else self.log_hidden
+        if known is not None:
+            return known.sort(-1, descending=True).values
+        if self.basis is None or self.log_scale is None or self.right is None:
             raise ValueError("GradedProduct: expected a sweep with full=True for singular values")
-        return log_singular_values_of_rows(self.right.double(), self.log_scale)
+        if hidden is None:
+            return log_singular_values_of_rows(self.right, self.log_scale)
+        # The rows of the block, U_h exp(D) V_h, in the span of U_h.
+        upper = torch.linalg.qr(self.basis[:, hidden].double(), mode="r").R
+        log_scale, right = _fold(upper, self.log_scale, self.right[..., hidden])
+        return log_singular_values_of_rows(right, log_scale)
 
 
 @torch.no_grad()
@@ -203,7 +214,8 @@ def _units(
         exponents = [growth] if channels == 1 else [growth, torch.where(both.isneginf(), both, both - growth)]
         order = torch.cat(exponents, -1).sort(-1, descending=True).values
         counted = stop - transient if stop >= transient else stop
-        yield stop, GradedProduct(None, order, counted, log_singular=singular.flatten(1))
+        log_hidden = block[:, 0, 0].double().abs().log() + log_scale
+        yield stop, GradedProduct(None, order, counted, log_singular=singular.flatten(1), log_hidden=log_hidden)
 
 
 def _unit_singular(block: Tensor, log_scale: Tensor, log_det: Tensor) -> Tensor:

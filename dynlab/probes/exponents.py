@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dynlab import _check
 from dynlab.jacobian.graded import GradedProduct
-from dynlab.probes.base import GradedRequest, Observer, Probe, Variable
+from dynlab.probes.base import GradedRequest, Observer, Of, Probe, Variable, check_of
 from dynlab.trace import Trace
 
 
@@ -80,15 +80,18 @@ class SingularValues(Probe):
 
     Arguments:
         times: None for T alone; a number of times, evenly spaced over 1 .. T; or the times themselves.
+        of: "state", or "hidden" for d h_t / d h_0.
     """
 
     times: int | tuple[int, ...] | None = None
+    of: Of = "state"
 
     provides = ("log_singular_value",)
     summary = "singular values of d state_T / d state_0, also against t"
     reference = "Loh et al. (1989), Demmel & Veselic (1992) for the numerics"
 
     def __post_init__(self) -> None:
+        check_of(self.of, self)
         if isinstance(self.times, int):
             _check.integer("times", self.times, "SingularValues", least=2)
 
@@ -116,20 +119,20 @@ class _Singular(Observer):
         wanted = time in (self.times or ())
         if not wanted and time != self.trace.steps:
             return
-        values = product.log_singular_values()
+        values = product.log_singular_values(None if self.probe.of == "state" else self.trace.cell.hidden_slice)
         if wanted:
             middle = values.shape[-1] // 2
             self.against_time[time] = torch.stack([values[:, 0], values[:, middle], values[:, -1]], dim=-1)
         self.values = values
 
     def variables(self) -> list[Variable]:
-        attrs = {"units": "nat", "reference": self.probe.reference}
+        attrs = {"units": "nat", "of": self.probe.of, "reference": self.probe.reference}
         found = [
             Variable(
                 "log_singular_value",
                 ("batch", "mode"),
                 self.values,
-                {**attrs, "long_name": "log singular value of d state_T / d state_0"},
+                {**attrs, "long_name": f"log singular value of d {self.probe.of}_T / d {self.probe.of}_0"},
             )
         ]
         if self.times:
@@ -138,7 +141,7 @@ class _Singular(Observer):
                     "log_singular_value_against_time",
                     ("singular_time", "batch", "quantile"),
                     torch.stack([self.against_time[time] for time in self.times]),
-                    {**attrs, "long_name": "log singular value of d state_t / d state_0"},
+                    {**attrs, "long_name": f"log singular value of d {self.probe.of}_t / d {self.probe.of}_0"},
                     {"singular_time": np.array(self.times), "quantile": np.array(QUANTILES)},
                 )
             )

@@ -62,3 +62,14 @@ def test_antisymmetric_cell_has_imaginary_parts_of_proposition_2():
 def test_bad_argument():
     with pytest.raises(ValueError, match="StepSpectrum: expected every >= 1, got 0"):
         StepSpectrum(every=0)
+
+
+def test_of_the_hidden_part():
+    torch.manual_seed(0)
+    cell = registry["lstm"](3, 4).double()
+    inputs = torch.randn(5, 2, 3, dtype=torch.float64)
+    data = record(cell, inputs, [StepSpectrum(of="hidden"), "Trajectory"])
+    states = cell.scan(inputs).detach()
+    block = cell.step_jacobian(inputs[2], states[2]).to_dense()[:, :4, :4].numpy()
+    expected = np.sort(np.abs(np.linalg.eigvals(block)), axis=-1)[:, ::-1]
+    np.testing.assert_allclose(np.abs(data.step_eigenvalue.sel(transition=3).values), expected, rtol=1e-9)
