@@ -13,6 +13,8 @@ def describe(value: Any) -> str:
     """A short description of ``value`` for an error message."""
     if isinstance(value, Tensor):
         return f"a {value.dtype} tensor of shape {tuple(value.shape)} on {value.device}"
+    if isinstance(value, tuple | list) and any(isinstance(part, Tensor) for part in value):
+        return f"a {type(value).__name__} of {', '.join(map(describe, value))}"
     return f"{value!r} ({type(value).__name__})"
 
 

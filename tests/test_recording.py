@@ -391,3 +391,13 @@ def test_a_cell_of_ones_own_that_returns_another_shape():
 def test_a_quantity_the_cell_does_not_have():
     with pytest.raises(ValueError, match="mine|StepCell"):
         record(build("function"), rand(4, 1, 2), [TimeSteps()])
+
+
+def test_a_step_that_returns_a_tuple_is_described_in_one_line():
+    class Pair(dynlab.Cell):
+        def forward(self, x, state):
+            return state, state
+
+    with pytest.raises(ValueError, match=r"got a tuple of a torch.float32 tensor of shape \(4, 2\)") as caught:
+        dynlab.record(Pair(3, 2), torch.zeros(5, 4, 3))
+    assert "\n" not in str(caught.value)

@@ -15,6 +15,8 @@ from dynlab.trace import Trace
 def _check_range(probe: Probe, start: int, stop: int | None, trace: Trace) -> tuple[int, int]:
     where = type(probe).__name__
     stop = trace.steps if stop is None else stop
+    _check.integer("start", start, where, least=0)
+    _check.integer("stop", stop, where)
     if not 0 <= start < stop <= trace.steps:
         raise ValueError(
             f"{where}: expected 0 <= start < stop <= T = {trace.steps}, got start = {start}, stop = {stop}"

@@ -135,3 +135,10 @@ def test_bad_arguments():
         EndToEndSpectrum(of="top")
     with pytest.raises(ValueError, match="expected start >= 0, got -1"):
         EndToEndJacobian(start=-1)
+
+
+def test_times_are_integers():
+    cell = registry["elman"](2, 3)
+    for probe in (EndToEndSpectrum(start=0.5), EndToEndJacobian(stop=2.0)):
+        with pytest.raises(TypeError, match=r"expected (start|stop) to be an integer .* got (0.5|2.0)"):
+            record(cell, torch.zeros(4, 1, 2), [probe])
