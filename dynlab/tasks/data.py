@@ -18,12 +18,20 @@ class DataMissingError(DataError, FileNotFoundError):
     """A data file is in none of the places, and could not be downloaded."""
 
 
-def locate(folder: str, name: str, sha256: str, urls: Sequence[str], progress: bool | None = None) -> Path:
+def local(folder: str, name: str) -> Path | None:
+    """The file ``folder/name`` under DYNLAB_DATA_DIR, if there is one."""
+    directory = os.environ.get("DYNLAB_DATA_DIR")
+    path = Path(directory or "").expanduser() / folder / name
+    return path if directory and path.is_file() else None
+
+
+def locate(folder: str, name: str, sha256: str | None, urls: Sequence[str], progress: bool | None = None) -> Path:
     """The path of a data file, downloaded if need be.
 
     Arguments:
-        folder, name: the file is ``folder/name``, under DYNLAB_DATA_DIR or in the cache of the user.
-        sha256: its checksum, hexadecimal.
+        folder, name: the file is ``folder/name``, under DYNLAB_DATA_DIR or in the cache of the user; ``folder`` may
+            be "", the top of either.
+        sha256: its checksum, hexadecimal. None where none is published; the reader then has to check the content.
         urls: where to download it, tried in this order.
         progress: show a progress bar; by default if standard error is a terminal.
 
@@ -33,12 +41,10 @@ def locate(folder: str, name: str, sha256: str, urls: Sequence[str], progress: b
     """
     import pooch
 
-    directory = os.environ.get("DYNLAB_DATA_DIR")
-    if directory and (path := Path(directory).expanduser() / folder / name).is_file():
-        found = _sha256(path)
-        if found != sha256:
+    if path := local(folder, name):
+        if sha256 is not None and (found := _sha256(path)) != sha256:
             raise DataError(
-                f"{path}: expected the original {folder} file, sha256 {sha256[:12]}..., got {found[:12]}...; "
+                f"{path}: expected the original {folder or name} file, sha256 {sha256[:12]}..., got {found[:12]}...; "
                 "copy it again, or take it away to have it downloaded"
             )
         return path
@@ -52,20 +58,23 @@ def locate(folder: str, name: str, sha256: str, urls: Sequence[str], progress: b
             return Path(
                 pooch.retrieve(
                     url,
-                    known_hash=f"sha256:{sha256}",
+                    known_hash=sha256 and f"sha256:{sha256}",
                     fname=name,
                     path=cache,
                     downloader=pooch.HTTPDownloader(progressbar=bar or False, timeout=20),
                 )
             )
         except (OSError, ValueError) as error:  # no network, no such page, a full disk; another checksum
-            failures.append(f"{url}: {type(error).__name__}")
+            reason = getattr(error, "strerror", None)
+            failures.append(f"{url}: {type(error).__name__}" + (f" ({reason})" if reason else ""))
         finally:
             if bar:
                 bar.close()
+    place = f"{folder}/{name}".lstrip("/")
+    directory = os.environ.get("DYNLAB_DATA_DIR") or "not set"
     raise DataMissingError(
-        f"{folder}/{name} is missing: expected it under DYNLAB_DATA_DIR ({directory or 'not set'}) or in {cache}, and "
-        f"the download failed ({'; '.join(failures) or 'no address'}). Put the file at $DYNLAB_DATA_DIR/{folder}/{name}"
+        f"{place} is missing: expected it under DYNLAB_DATA_DIR ({directory}) or in {cache}, and "
+        f"the download failed ({'; '.join(failures) or 'no address'}). Put the file at $DYNLAB_DATA_DIR/{place}"
     )
 
 

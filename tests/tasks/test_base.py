@@ -1,97 +1,128 @@
-from collections import Counter
+import math
 
-import numpy as np
 import pytest
 import torch
 
-from dynlab.tasks import Task, get_task, tasks
+from dynlab.tasks import get_task
+
+ADDING, COPYING, DIGITS, LORENZ = map(get_task, ("adding:T=10", "copying:T=1", "digits:T=10", "lorenz96"))
 
 
-def read(split):
-    """Sample i holds 10 i plus the position, its label is i mod 3; 6 samples train, 10 test."""
-    count = 6 if split == "train" else 10
-    images = 10 * np.arange(count, dtype=np.uint8)[:, None, None] + np.arange(6, dtype=np.uint8).reshape(3, 2)
-    return images, (np.arange(count) % 3).astype(np.uint8)
+def answers(task, batch=3, steps=21):
+    """Random outputs and fitting targets of a task."""
+    generator = torch.Generator().manual_seed(1)
+    leading = (batch,) if task.read_at == "last" else (steps, batch)
+    outputs = torch.randn(*leading, task.output_size, generator=generator)
+    if task.target == "class":
+        return outputs, torch.randint(task.output_size, leading, generator=generator)
+    return outputs, torch.randn(*leading, task.output_size, generator=generator)
 
 
-TASK = Task(
-    key="toy",
-    summary="",
-    input_size=2,
-    rows=3,
-    length=12,
-    num_classes=3,
-    mean=5.0,
-    std=2.0,
-    source="",
-    license="",
-    read=read,
-)
+@pytest.mark.parametrize("task", [ADDING, COPYING, DIGITS, LORENZ], ids=lambda task: task.key)
+def test_what_a_batch_holds(task):
+    inputs, targets = task.sequences(2)
+    assert inputs.shape == (task.length, 2, task.input_size) and inputs.dtype == torch.float32
+    leading = (2,) if task.read_at == "last" else (task.length, 2)
+    values = (task.output_size,) if task.target == "value" else ()
+    assert targets.shape == (*leading, *values)
+    assert targets.dtype == (torch.float32 if task.target == "value" else torch.int64)
+    again = task.sequences(2)
+    assert torch.equal(again[0], inputs) and torch.equal(again[1], targets)
 
 
-def test_load_is_time_first_and_standardised():
-    inputs, labels = TASK.load("train")
-    assert inputs.shape == (3, 6, 2) and inputs.dtype == torch.float32
-    assert labels.tolist() == [0, 1, 2, 0, 1, 2] and labels.dtype == torch.int64
-    # Sample 4, row 2, column 1 holds 40 + 2 * 2 + 1.
-    assert inputs[2, 4, 1] == (45 - 5) / 2
-    assert TASK.load("test")[0].shape == (3, 10, 2)
+@pytest.mark.parametrize("task", [ADDING, COPYING, LORENZ], ids=lambda task: task.key)
+def test_sequences_are_the_first_items(task):
+    inputs, targets = task.sequences(3, seed=2, split="test")
+    dataset = task.dataset("test", seed=2)
+    for i in range(3):
+        sequence, target = dataset[i]
+        assert torch.equal(inputs[:, i], sequence)
+        assert torch.equal(targets[i] if task.read_at == "last" else targets[:, i], target)
 
 
-def test_sequences_hold_different_samples_with_their_labels():
-    inputs, labels = TASK.sequences(6, steps=20, seed=1)
-    assert inputs.shape == (20, 6, 2) and inputs.dtype == torch.float32 and labels.dtype == torch.int64
-    sample = ((inputs[0, :, 0] * 2 + 5) / 10).round().int().tolist()
-    assert Counter(sample) == Counter(range(6))
-    assert [i % 3 for i in sample] == labels.tolist()
-    assert sample != sorted(sample), "drawn at random"
-    assert torch.equal(inputs[:3], TASK.load("train")[0][:, sample])
+def test_loss_is_the_mean_over_batch_and_steps():
+    outputs, targets = answers(COPYING)
+    by_hand = -sum(outputs[t, b].log_softmax(-1)[targets[t, b]] for t in range(21) for b in range(3)) / 63
+    assert COPYING.loss(outputs, targets).item() == pytest.approx(by_hand.item(), rel=1e-5)
+    outputs, targets = answers(LORENZ)
+    assert LORENZ.loss(outputs, targets).item() == pytest.approx((outputs - targets).pow(2).mean().item(), rel=1e-6)
+    outputs.requires_grad_()
+    LORENZ.loss(outputs, targets).backward()
+    torch.testing.assert_close(outputs.grad, 2 * (outputs.detach() - targets) / targets.numel())
 
 
-def test_default_length_and_baseline():
-    assert TASK.sequences(2)[0].shape == (12, 2, 2)
-    assert TASK.baseline == 1 / 3
-    assert TASK.normalisation.startswith("(pixel - 5) / 2")
+@pytest.mark.parametrize("task", [ADDING, COPYING, DIGITS, LORENZ], ids=lambda task: task.key)
+def test_parts_of_batches_add_up(task):
+    outputs, targets = answers(task, batch=7)
+    axis = 0 if task.read_at == "last" else 1
+    pieces = zip(outputs.split([5, 2], axis), targets.split([5, 2], axis), strict=True)
+    total = sum(task.score_parts(*piece) for piece in pieces)
+    assert task.score_of(total) == pytest.approx(task.score(outputs, targets), rel=1e-12)
 
 
-def test_the_seed_decides():
-    (first, labels), (again, same), (other, _) = (TASK.sequences(4, 30, seed=seed) for seed in (5, 5, 6))
-    assert torch.equal(first, again) and torch.equal(labels, same)
-    assert not torch.equal(first[3:], other[3:])
-    assert not torch.equal(first[3:], TASK.sequences(4, 30, seed=5, split="test")[0][3:])
-
-
-def test_more_steps_extend_and_fewer_cut():
-    long, short, cut = (TASK.sequences(4, steps, seed=2)[0] for steps in (40, 9, 2))
-    assert torch.equal(long[:9], short) and torch.equal(long[:2], cut)
+def test_score_by_hand():
+    outputs = torch.tensor([[2.0] + 9 * [0.0], 9 * [0.0] + [1.0]])
+    assert DIGITS.score(outputs, torch.tensor([0, 3])) == 0.5
+    assert ADDING.score(torch.tensor([[1.0], [0.5]]), torch.tensor([[1.5], [0.5]])) == 0.125
+    assert LORENZ.score(torch.zeros(1, 1, 5), torch.ones(1, 1, 5)) == 1.0
+    assert COPYING.score(torch.zeros(21, 1, 9), torch.zeros(21, 1, dtype=torch.int64)) == pytest.approx(math.log(9))
+    assert (DIGITS.better, ADDING.better) == ("higher", "lower")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "message"),
+    ("task", "outputs", "targets", "error", "message"),
     [
-        ({"count": 0}, ValueError, "toy.sequences: expected count >= 1, got 0"),
-        ({"count": 7}, ValueError, "expected count <= 6, the size of the train split, got 7"),
-        ({"count": 2.0}, TypeError, "expected count to be an integer"),
-        ({"count": 1, "steps": 0}, ValueError, "expected steps >= 1, got 0"),
-        ({"count": 1, "seed": -1}, ValueError, "expected seed >= 0, got -1"),
-        ({"count": 1, "split": "valid"}, ValueError, "expected split to be one of 'train', 'test', got 'valid'"),
+        (
+            ADDING,
+            torch.zeros(3, 1),
+            torch.zeros(3),
+            ValueError,
+            r"adding:T=10.loss: expected targets of shape \(3, 1\)",
+        ),
+        (ADDING, torch.zeros(3), torch.zeros(3, 1), ValueError, r"expected outputs of shape \(batch, 1\)"),
+        (DIGITS, torch.zeros(3, 9), torch.zeros(3).long(), ValueError, r"expected outputs of shape \(batch, 10\)"),
+        (DIGITS, torch.zeros(3, 10), torch.zeros(2).long(), ValueError, r"expected targets of shape \(3\)"),
+        (COPYING, torch.zeros(3, 9), torch.zeros(3).long(), ValueError, r"shape \(time, batch, 9\)"),
+        (LORENZ, torch.zeros(4, 3, 5), torch.zeros(4, 1, 5), ValueError, r"expected targets of shape \(4, 3, 5\)"),
+        (DIGITS, torch.zeros(3, 10), torch.zeros(3), TypeError, "expected int64 targets, got a torch.float32 tensor"),
+        (DIGITS, torch.zeros(3, 10).long(), torch.zeros(3).long(), TypeError, "outputs of a floating dtype"),
     ],
 )
-def test_bad_input(arguments, error, message):
+def test_answers_that_do_not_fit(task, outputs, targets, error, message):
     with pytest.raises(error, match=message):
-        TASK.sequences(**arguments)
+        task.loss(outputs, targets)
 
 
-def test_load_of_an_unknown_split():
-    with pytest.raises(ValueError, match=r"toy.load: expected split to be one of .* got 'all'"):
-        TASK.load("all")
+def test_a_score_is_never_of_nan():
+    with pytest.raises(ValueError, match=r"digits:T=10.score: expected finite outputs, got nan at index \(0, 0\)"):
+        DIGITS.score(torch.full((2, 10), torch.nan), torch.zeros(2, dtype=torch.int64))
 
 
-def test_registry():
-    assert list(tasks) == ["digits", "mnist"]
-    for key, task in tasks.items():
-        assert get_task(key) is task and task.key == key
-        assert task.summary and task.source and task.license and task.metric == "accuracy"
-        assert (task.num_classes, task.baseline, task.length) == (10, 0.1, 1000)
-    with pytest.raises(ValueError, match="expected a task among digits, mnist; got 'imagenet'"):
-        get_task("imagenet")
+@pytest.mark.parametrize(
+    ("task", "arguments", "error", "message"),
+    [
+        (ADDING, {"split": "valid"}, ValueError, "split to be one of 'train', 'validation', 'test', got 'valid'"),
+        (ADDING, {"steps": 1}, ValueError, "adding:T=10.dataset: expected steps >= 2, got 1"),
+        (COPYING, {"steps": 20}, ValueError, "expected steps >= 21, got 20"),
+        (get_task("digits_rows"), {"steps": 9}, ValueError, "steps <= 8, the length of its sequences, got 9"),
+        (ADDING, {"seed": -1}, ValueError, "expected seed >= 0, got -1"),
+        (ADDING, {"size": 0}, ValueError, "expected size >= 1, got 0"),
+        (
+            DIGITS,
+            {"size": 361, "split": "test"},
+            ValueError,
+            "expected size <= 360, the size of the test split, got 361",
+        ),
+        (LORENZ, {"size": 129}, ValueError, "expected size <= 128"),
+        (ADDING, {"steps": 2.0}, TypeError, "expected steps to be an integer"),
+    ],
+)
+def test_bad_arguments(task, arguments, error, message):
+    with pytest.raises(error, match=message):
+        task.dataset(**arguments)
+
+
+def test_sizes():
+    assert len(ADDING.dataset()) == 100_000 and len(ADDING.dataset("test")) == 10_000
+    assert len(ADDING.dataset(size=10**9)) == 10**9, "none of them is made before it is asked for"
+    assert len(LORENZ.dataset("validation")) == 128

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import http.server
 import threading
@@ -6,7 +7,7 @@ import pooch
 import pytest
 
 from dynlab.tasks import DataError, DataMissingError
-from dynlab.tasks.data import locate
+from dynlab.tasks.data import local, locate
 
 CONTENT = b"the data" * 10_000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -63,6 +64,41 @@ def test_another_file_in_the_data_dir_is_refused(tmp_path, monkeypatch, server):
     with pytest.raises(DataError, match=f"set/file: expected the original set file, sha256 {SHA256[:12]}"):
         locate("set", "file", SHA256, [f"{server.url}/good"])
     assert server.asked == []
+
+
+def test_a_file_at_the_top_of_the_data_dir(tmp_path, monkeypatch):
+    monkeypatch.setenv("DYNLAB_DATA_DIR", str(tmp_path))
+    (tmp_path / "file").write_bytes(CONTENT)
+    assert locate("", "file", SHA256, []) == tmp_path / "file" == local("", "file")
+    with pytest.raises(DataError, match="expected the original file file, sha256 000000000000"):
+        locate("", "file", "0" * 64, [])
+    with pytest.raises(DataMissingError, match=r"^other is missing.* at \$DYNLAB_DATA_DIR/other$"):
+        locate("", "other", SHA256, [])
+
+
+def test_without_a_published_checksum(tmp_path, monkeypatch, cache, server):
+    assert locate("set", "file", None, [f"{server.url}/good"]) == cache / "set" / "file"
+    assert server.asked == ["/good"]
+    monkeypatch.setenv("DYNLAB_DATA_DIR", str(tmp_path))
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "file").write_bytes(b"mine")
+    assert locate("set", "file", None, []).read_bytes() == b"mine"
+
+
+def test_local(tmp_path, monkeypatch):
+    assert local("set", "file") is None
+    monkeypatch.setenv("DYNLAB_DATA_DIR", str(tmp_path))
+    assert local("set", "file") is None
+
+
+def test_a_full_disk_leaves_nothing(cache, server, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", full)
+    with pytest.raises(DataMissingError, match=r"good: OSError \(No space left on device\)"):
+        locate("set", "file", SHA256, [f"{server.url}/good"])
+    assert list((cache / "set").iterdir()) == []
 
 
 def test_downloads_once(tmp_path, monkeypatch, cache, server):

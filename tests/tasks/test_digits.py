@@ -23,6 +23,25 @@ def test_standardised_by_the_training_split():
     assert inputs.double().std(correction=0).item() == pytest.approx(1, abs=1e-6)
 
 
+def test_the_last_training_samples_validate():
+    train, validation, test = (DIGITS.dataset(split, steps=8) for split in ("train", "validation", "test"))
+    assert (len(train), len(validation), len(test)) == (1150, 287, 360)
+    inputs, labels = DIGITS.load("train")
+    for i in (0, 286):
+        sequence, label = validation[i]
+        assert torch.equal(sequence, inputs[:, 1150 + i]) and label == labels[1150 + i]
+
+
+def test_rows_alone():
+    rows = get_task("digits_rows")
+    assert rows.length == rows.most_steps == 8
+    assert torch.equal(rows.load("test")[0], DIGITS.load("test")[0])
+    inputs, labels = rows.sequences(5, seed=3)
+    padded, same = DIGITS.sequences(5, steps=20, seed=3)
+    assert torch.equal(inputs, padded[:8]) and torch.equal(labels, same)
+    assert torch.equal(rows.dataset()[7][0], DIGITS.dataset()[7][0][:8])
+
+
 def test_rows_then_noise():
     inputs, labels = DIGITS.sequences(360, steps=108, seed=0, split="test")
     assert inputs.shape == (108, 360, 8)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dynlab.tasks import DataError, DataMissingError, get_task, mnist
+from dynlab.tasks.permutation import permutation
 
 MNIST = get_task("mnist")
 NAMES = {"images": "train-images-idx3-ubyte.gz", "labels": "train-labels-idx1-ubyte.gz"}
@@ -32,7 +33,7 @@ def write(tmp_path, monkeypatch):
 
 def small(count=5, size=28):
     images = np.random.default_rng(0).integers(0, 256, (count, size, size), dtype=np.uint8)
-    return images, np.arange(count, dtype=np.uint8)
+    return images, np.arange(count, dtype=np.uint8) % 10
 
 
 def test_reads_the_rows_of_the_data_dir(write):
@@ -44,6 +45,26 @@ def test_reads_the_rows_of_the_data_dir(write):
     expected = (images[2, 3].astype(np.float64) - MNIST.mean) / MNIST.std
     assert np.allclose(inputs[3, 2].numpy(), expected, rtol=0, atol=1e-6)
     assert MNIST.sequences(5, steps=100)[0].shape == (100, 5, 28)
+
+
+@pytest.mark.parametrize("order", [None, "unicornn", "irnn"])
+def test_pixel_by_pixel(write, order):
+    images, labels = small()
+    write(images, labels)
+    task = get_task("mnist_pixel:scale=unit" if order is None else f"mnist_permuted:scale=unit,permutation={order}")
+    assert (task.length, task.input_size, task.normalisation) == (784, 1, "pixel / 255")
+    inputs, _ = task.load("train")
+    assert inputs.shape == (784, 5, 1)
+    pixels = images.reshape(5, 784) / 255
+    expected = pixels if order is None else pixels[:, permutation(order)]
+    assert np.allclose(inputs[:, :, 0].numpy().T, expected, rtol=0, atol=1e-7)
+
+
+def test_splits(write):
+    write(*small(20))
+    train, validation = (get_task("mnist:validation=0.2").dataset(split, steps=40) for split in ("train", "validation"))
+    assert [int(label) for _, label in train] == [i % 10 for i in range(16)]
+    assert [int(label) for _, label in validation] == [6, 7, 8, 9]
 
 
 def test_checksum_mismatch(write, monkeypatch):
@@ -87,5 +108,6 @@ def test_the_original_files():
     assert np.bincount(labels.numpy()).tolist() == counts
     assert inputs.double().mean().item() == pytest.approx(0, abs=1e-6)
     assert inputs.double().std(correction=0).item() == pytest.approx(1, abs=1e-6)
+    assert len(MNIST.dataset("train")) == 57_000 and len(MNIST.dataset("validation")) == 3000
     inputs, labels = MNIST.sequences(10_000, steps=30, split="test")
     assert np.bincount(labels.numpy()).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]

@@ -29,6 +29,19 @@ def test_noise_is_standard_gaussian_and_independent():
     assert max(map(abs, neighbours)) < 4 / (draws - noise.shape[1]) ** 0.5 * 1.01
 
 
+def test_uniform_noise():
+    noise = pad_with_noise(torch.empty(0, 50, 4, dtype=torch.float64), 500, generator(), "uniform").numpy()
+    assert noise.min() >= 0 and noise.max() < 1
+    assert abs(noise.mean() - 1 / 2) < 4 * (1 / 12 / noise.size) ** 0.5
+    assert abs(noise.var() - 1 / 12) < 4 * (1 / 180 / noise.size) ** 0.5
+
+
+def test_shared_noise_is_one_gaussian_draw_for_the_batch():
+    padded = pad_with_noise(torch.zeros(1, 3, 4), 6, generator(), "shared")
+    expected = np.random.default_rng(3).standard_normal((5, 1, 4), dtype=np.float32)
+    assert np.array_equal(padded[1:].numpy(), np.repeat(expected, 3, axis=1))
+
+
 def test_a_longer_sequence_starts_as_a_shorter_one():
     sequence = torch.zeros(2, 3, 5)
     long, short = (pad_with_noise(sequence, steps, generator()) for steps in (200, 7))
@@ -54,6 +67,7 @@ def test_dtype_is_kept(dtype):
         ((torch.zeros(4, 2), 3, generator()), ValueError, r"shape \(time, batch, feature\).*\(4, 2\)"),
         ((torch.zeros(1, 1, 1), 0, generator()), ValueError, "expected steps >= 1, got 0"),
         ((torch.zeros(1, 1, 1), 2.0, generator()), TypeError, "steps to be an integer"),
+        ((torch.zeros(1, 1, 1), 3, generator(), "pink"), ValueError, "kind to be one of 'gaussian', .* got 'pink'"),
         ((torch.zeros(1, 1, 1), 3, torch.Generator()), TypeError, "numpy.random.Generator, got Generator"),
     ],
 )
