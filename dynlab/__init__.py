@@ -33,6 +33,7 @@ _ORIGIN = {
     "Energy": "dynlab.probes",
     "LossGradient": "dynlab.probes",
     "Trajectory": "dynlab.probes",
+    "watch_adjoints": "dynlab.adjoints",
     "save_dataset": "dynlab.store",
     "open_dataset": "dynlab.store",
     "save_checkpoint": "dynlab.checkpoint",

@@ -77,11 +77,19 @@ def matching(name: str, value: Tensor, reference: Tensor | None, what: str, wher
 
 def finite(name: str, value: Tensor, where: str) -> Tensor:
     """A tensor without NaN or infinity."""
-    good = torch.isfinite(value)
-    if not bool(good.all()):
+    # One pass without memory of its own; NaN and infinity show in the extremes.
+    if value.numel() and not bool(torch.isfinite(torch.stack(torch.aminmax(value))).all()):
+        good = torch.isfinite(value)
         first = tuple(int(i) for i in (~good).nonzero()[0])
         raise ValueError(
             f"{where}: expected finite {name}, got {float(value[first])} at index {first} "
             f"({int((~good).sum())} of {value.numel()} entries are not finite)"
         )
     return value
+
+
+def may_look(value: Tensor) -> bool:
+    """Whether the numbers of ``value`` may be read now: not while a graph is traced or captured, nor transformed."""
+    if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(value):
+        return False
+    return not (value.is_cuda and torch.cuda.is_current_stream_capturing())

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from dynlab import _check
+from dynlab.adjoints import watched
+from dynlab.backend import Backend, checked, runs_native
 from dynlab.jacobian.autodiff import linearize_by_autodiff
 from dynlab.jacobian.drive import Linearization, detached
 from dynlab.jacobian.step import StepJacobian
@@ -29,7 +31,7 @@ _DERIVED: ContextVar[dict[tuple[int, str], tuple[object, Tensor]] | None] = Cont
 @contextmanager
 def derive_once() -> Iterator[None]:
     """Within this context, ``Cell.derived`` builds each derived weight once, not at every step."""
-    if _DERIVED.get() is not None:
+    if torch.compiler.is_compiling() or _DERIVED.get() is not None:
         yield
         return
     token = _DERIVED.set({})
@@ -50,7 +52,33 @@ class TimeStep(NamedTuple):
     meaning: str
 
 
-class Cell(nn.Module):
+class Kept(NamedTuple):
+    """What a scan leaves: ``sequence`` as ``keep`` names it, None for "last", and the final state (batch, n)."""
+
+    sequence: Tensor | None
+    last: Tensor
+
+
+def needs_backward(*tensors: Tensor | None) -> bool:
+    """Whether a backward pass through an operation on these tensors may come."""
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+
+
+def kept_for_backward(keep: Keep, *tensors: Tensor | None) -> Keep:
+    """What a native recurrence keeps so that its backward pass, should one come, finds every hidden state."""
+    return "hidden" if keep == "last" and needs_backward(*tensors) else keep
+
+
+class CellType(type):
+    """Gives every cell, a user's own too, the keyword ``backend`` without its constructor passing it on."""
+
+    def __call__(cls, *args: Any, backend: Backend = "auto", **options: Any) -> Any:
+        cell = super().__call__(*args, **options)
+        cell.backend = backend
+        return cell
+
+
+class Cell(nn.Module, metaclass=CellType):
     """One time step of a recurrence, ``state_t = cell(x_t, state_{t-1})``.
 
     A cell of your own defines ``forward(x, state) -> state`` and nothing else; its Jacobians then come from
@@ -69,6 +97,8 @@ class Cell(nn.Module):
         input_size: f, number of input features; 0 for an autonomous map.
         hidden_size: d, what the next layer and the readout see.
         state_size: n, length of the flat state; ``hidden_size`` unless given.
+        backend: what runs ``scan``. "native": the compiled recurrence, where the cell has one; "reference": the
+            loop over ``advance``; "auto": native where it can be had, DYNLAB_BACKEND permitting.
 
     Attributes:
         hyperparameters: what the cell was built with, for the attributes of datasets.
@@ -79,6 +109,7 @@ class Cell(nn.Module):
 
     reference: ClassVar[str] = "user-defined"
     bibtex: ClassVar[tuple[str, ...]] = ()
+    has_native: ClassVar[bool] = False
     batch_first: bool = False
     time_varying: bool = False
 
@@ -89,6 +120,15 @@ class Cell(nn.Module):
         self.hidden_size = _check.integer("hidden_size", hidden_size, where)
         self.state_size = _check.integer("state_size", hidden_size if state_size is None else state_size, where)
         self.hyperparameters: dict[str, Any] = {}
+
+    @property
+    def backend(self) -> Backend:
+        """What runs ``scan``, see the class."""
+        return self.__dict__.get("_backend", "auto")
+
+    @backend.setter
+    def backend(self, backend: Backend) -> None:
+        self.__dict__["_backend"] = checked(backend, type(self).__name__)
 
     # ---- what a cell defines -------------------------------------------------------------------------------
 
@@ -201,7 +241,8 @@ class Cell(nn.Module):
 
     def derived(self, name: str, build: Callable[[], Tensor]) -> Tensor:
         """A weight computed from parameters (an exponential, a low-rank product), once a rollout."""
-        cache = _DERIVED.get()
+        # A traced graph builds equal weights once by itself, and cannot look into context variables.
+        cache = None if torch.compiler.is_compiling() else _DERIVED.get()
         if cache is None:
             return build()
         key = (id(self), name)
@@ -223,8 +264,9 @@ class Cell(nn.Module):
             "hidden": the hidden part after each input, (time, batch, d); "last": the final state, (batch, n).
 
         Raises:
-            TypeError, ValueError: wrong shape, dtype, device, an empty sequence, NaN or infinite inputs, or a
-                user's step that returns another shape.
+            TypeError, ValueError: wrong shape, dtype, device, an empty sequence, NaN or infinite inputs or
+                parameters, or a user's step that returns another shape.
+            NativeUnavailableError: if backend="native" cannot be had.
         """
         where = f"{type(self).__name__}.scan"
         _check.choice("keep", keep, ("states", "hidden", "last"), where)
@@ -232,22 +274,40 @@ class Cell(nn.Module):
         if state is None:
             state = self.initial_state(inputs.shape[1], dtype=inputs.dtype, device=inputs.device)
         self.check_state(state, inputs, where)
+        self._check_parameters(where)
         with derive_once():
-            return self._scan(self.terms(inputs), state, keep)
+            kept = self._run(self.terms(inputs), state, keep, self.backend)
+        return kept.last if kept.sequence is None else kept.sequence
 
-    def _scan(self, terms: Tensor, state: Tensor, keep: Keep) -> Tensor:
+    def _run(self, terms: Tensor, state: Tensor, keep: Keep, backend: Backend) -> Kept:
+        """The recurrence over input terms (t, b, p), on what ``backend`` asks for."""
+        watch = watched(self, terms.shape[0], state)
+        if runs_native(backend, self.has_native, type(self).__name__, terms, state):
+            return self._native(terms, state, keep, watch)
+        return self._loop(terms, state, keep, watch)
+
+    def _native(self, terms: Tensor, state: Tensor, keep: Keep, watch: Tensor | None) -> Kept:
+        """The compiled recurrence of a cell that ``has_native``; ``watch`` as in ``dynlab.adjoints``."""
+        raise NotImplementedError(f"{type(self).__name__} has no native code")
+
+    def _loop(self, terms: Tensor, state: Tensor, keep: Keep, watch: Tensor | None) -> Kept:
+        zeros = None if watch is None else watch.unbind(0)
+        if zeros is not None:
+            state = state + zeros[0]
         kept = [state] if keep == "states" else []
         expected = state.shape
-        for term in terms.unbind(0):
+        for step, term in enumerate(terms.unbind(0), 1):
             state = self.advance(term, state)
             if not isinstance(state, Tensor) or state.shape != expected:
                 raise ValueError(
                     f"{type(self).__name__}: expected the step to return a state of shape {tuple(expected)}, "
                     f"got {_check.describe(state)}"
                 )
+            if zeros is not None:
+                state = state + zeros[step]
             if keep != "last":
                 kept.append(state if keep == "states" else self.hidden(state))
-        return state if keep == "last" else torch.stack(kept)
+        return Kept(torch.stack(kept) if keep != "last" else None, state)
 
     # ---- checks --------------------------------------------------------------------------------------------
 
@@ -266,9 +326,14 @@ class Cell(nn.Module):
         if inputs.shape[0] == 0 or inputs.shape[1] == 0:
             raise ValueError(f"{where}: expected at least one time step and one sample, got {_check.describe(inputs)}")
         _check.matching("inputs", inputs, self._reference_tensor(), "the cell's parameters", where)
-        if not torch.compiler.is_compiling():
+        if _check.may_look(inputs):
             _check.finite("inputs", inputs.detach(), where)
         return inputs.transpose(0, 1) if self.batch_first else inputs
+
+    def _check_parameters(self, where: str) -> None:
+        for name, parameter in self.named_parameters():
+            if parameter.is_floating_point() and _check.may_look(parameter):
+                _check.finite(name, parameter.detach(), where)
 
     def check_state(self, state: Any, inputs: Tensor, where: str) -> Tensor:
         """A state that fits time-first ``inputs``, or the error that says what is wrong with it."""

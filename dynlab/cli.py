@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dynlab import cli_kernels
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -27,6 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(cli_kernels.app, name="kernels")
 
 
 def main() -> None:
@@ -61,7 +64,9 @@ def compare(
             "(input_size, hidden_size)."
         ),
     ] = "unicornn,irnn:K=5,antisymmetric,elman,lstm",
-    task: Annotated[str, typer.Option(help="Task whose sequences are fed: digits, mnist.")] = "digits",
+    task: Annotated[
+        str, typer.Option(help="Task whose sequences are fed, with options: digits, adding:T=500; see 'dynlab tasks'.")
+    ] = "digits",
     hidden_size: Annotated[int, typer.Option(help="Hidden units a cell.")] = 128,
     steps: Annotated[int, typer.Option("--T", help="Time steps.")] = 1000,
     batch: Annotated[int, typer.Option(help="Sequences at once.")] = 16,
@@ -158,11 +163,23 @@ def list_probes() -> None:
 @app.command("tasks")
 def list_tasks() -> None:
     """List the tasks."""
-    from dynlab.tasks import tasks
+    from dynlab.tasks import registry, tasks
 
-    table = Table("task", "what it is", "inputs a step", "steps", "source", pad_edge=False)
+    table = Table(show_lines=True, pad_edge=False)
+    table.add_column("task", no_wrap=True)
+    table.add_column("what it is")
     for key, task in tasks.items():
-        table.add_row(key, task.summary, str(task.input_size), str(task.length), task.source)
+        options = ", ".join(f"{name}={value}" for name, value in registry[key].options.items()) or "none"
+        facts = (
+            task.summary,
+            f"inputs: {task.input_size}, outputs: {task.output_size}, steps: {task.length}, "
+            f"metric: {task.metric}, baseline: {task.baseline:.3g}",
+            f"options: {options}",
+            f"splits: {task.splits}",
+            f"normalisation: {task.normalisation}",
+            f"source: {task.source}. License: {task.license}",
+        )
+        table.add_row(key, escape("\n".join(facts)))
     _console().print(table)
 
 

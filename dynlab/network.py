@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from dynlab import _check
-from dynlab.cell import Cell, Keep, TimeStep
+from dynlab.backend import Backend
+from dynlab.cell import Cell, Keep, Kept, TimeStep
 from dynlab.jacobian.drive import Linearization
 from dynlab.jacobian.layered import LayeredDrive, LayeredJacobian, Wiring
 
@@ -48,6 +49,7 @@ class Network(Cell):
             input term of their own (``Cell.input_weight``).
         dropout: probability of variational dropout between layers (Gal & Ghahramani 2016): one mask a sequence,
             the same at all times, in training mode only.
+        backend: what runs the layers whose own backend is "auto"; see ``Cell``.
 
     Attributes:
         cells: the layers. skips: the Lambda matrices (p, d), or (p, f) for the layer that skips to the input.
@@ -167,22 +169,27 @@ class Network(Cell):
             below.append(cell.hidden(new[-1]))
         return torch.cat(new, dim=-1)
 
-    def _scan(self, terms: Tensor, state: Tensor, keep: Keep) -> Tensor:
-        # Layer by layer, so that each projects its whole input sequence at once.
+    def _run(self, terms: Tensor, state: Tensor, keep: Keep, backend: Backend) -> Kept:
+        # Layer by layer, so that each projects its whole input sequence at once and runs on its own backend.
         below = [terms[..., : self.input_size]]
-        kept = []
+        states, last = [], []
         for index, (cell, where) in enumerate(zip(self.layers, self.layer_slices, strict=True)):
-            layer_terms = self._layer_terms(index, below, 0)
-            if keep != "hidden":
-                states = cell._scan(layer_terms, state[:, where], "states")
-                kept.append(states if keep == "states" else states[-1])
-                hidden = cell.hidden(states[1:])
-            else:
-                hidden = cell._scan(layer_terms, state[:, where], "hidden")
-            if index + 1 < len(self.cells):
-                hidden = self._dropped(hidden)
-            below.append(hidden)
-        return below[-1] if keep == "hidden" else torch.cat(kept, dim=-1)
+            top = index + 1 == len(self.cells)
+            own: Keep = "hidden" if keep == "last" and not top else keep
+            kept = cell._run(
+                self._layer_terms(index, below, 0),
+                state[:, where],
+                own,
+                backend if cell.backend == "auto" else cell.backend,
+            )
+            last.append(kept.last)
+            if kept.sequence is None:
+                break
+            states.append(kept.sequence)
+            hidden = cell.hidden(kept.sequence[1:]) if keep == "states" else kept.sequence
+            below.append(hidden if top else self._dropped(hidden))
+        sequence = {"states": lambda: torch.cat(states, dim=-1), "hidden": lambda: below[-1], "last": lambda: None}
+        return Kept(sequence[keep](), torch.cat(last, dim=-1))
 
     def _dropped(self, hidden: Tensor) -> Tensor:
         if not self.training or self.dropout == 0:

@@ -86,6 +86,8 @@ def rollout(cell: Cell, inputs: Tensor, state: Tensor | None = None) -> Trace:
     states = cell.scan(inputs, state)
     inputs = cell.check_inputs(inputs, where)
     requested = inputs.shape[0]
+    if bool(torch.isfinite(torch.stack(torch.aminmax(states))).all()):
+        return Trace(cell, inputs, states, requested, None, torch.zeros_like(states[0, :, 0], dtype=torch.int64))
     good = torch.isfinite(states).all(-1)
     # argmin finds the first False; all-True columns give 0, and so does a bad initial state.
     first = good.to(torch.uint8).argmin(0)

@@ -105,7 +105,7 @@ def test_checkpoint_beside_its_initial_twin(tmp_path: Path) -> None:
         (["--T", "many"], "--T"),
         (["--batch", "0"], "expected --batch >= 1, got 0"),
         (["--batch", "100000"], "1437"),
-        (["--task", "foo"], "expected a task among digits, mnist; got 'foo'"),
+        (["--task", "foo"], "expected a task among adding, copying"),
         (["--seeds", "a"], "expected --seeds as different non-negative integers"),
         (["--seeds", "1,1"], "expected --seeds as different non-negative integers"),
         (["--dtype", "int8"], "expected --dtype to be one of 'float32', 'float64'"),

@@ -17,7 +17,8 @@ from dynlab import _check
 
 def tanh_derivative(a: Tensor) -> Tensor:
     """sech^2(a) = 4 sigmoid(2 a) sigmoid(-2 a)."""
-    return 4 * torch.sigmoid(2 * a) * torch.sigmoid(-2 * a)
+    tail = torch.sigmoid(-2 * a.abs())
+    return 4 * (tail - tail * tail)
 
 
 def sigmoid_derivative(a: Tensor) -> Tensor:

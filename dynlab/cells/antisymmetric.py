@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dynlab import _check
-from dynlab.cell import Cell, TimeStep
+from dynlab.cell import Cell, Keep, Kept, TimeStep, kept_for_backward, needs_backward
 from dynlab.cells.activation import sigmoid_derivative, tanh_derivative
 from dynlab.jacobian.drive import GainDrive, Linearization
 from dynlab.jacobian.step import DiagonalPlusDense
@@ -36,6 +36,7 @@ class AntisymmetricRNN(Cell):
 
     reference = "AntisymmetricRNN, Eqs. (12), (13)"
     bibtex = ("chang2019antisymmetricrnn",)
+    has_native = True
     _upper: Tensor
 
     def __init__(
@@ -120,6 +121,15 @@ class AntisymmetricRNN(Cell):
         if gate:
             change = change * torch.sigmoid(gate[0])
         return torch.add(state, change, alpha=self.epsilon)
+
+    def _native(self, terms: Tensor, state: Tensor, keep: Keep, watch: Tensor | None) -> Kept:
+        from dynlab.native.antisymmetric import antisymmetric
+
+        matrix = self.derived("M", self.recurrent_matrix)
+        inputs = (terms, matrix, state, watch)
+        stored, save = kept_for_backward(keep, *inputs), needs_backward(*inputs)
+        sequence, last, _ = antisymmetric(*inputs, self.epsilon, stored, save)
+        return Kept(None if keep == "last" else sequence, last)
 
     def linearize(self, term: Tensor, states: Tensor) -> Linearization:
         """I + eps diag(.) M, the gate's slope in the same diagonal since both read M h."""

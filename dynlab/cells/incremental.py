@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dynlab import _check
-from dynlab.cell import Cell, TimeStep
+from dynlab.cell import Cell, Keep, Kept, TimeStep, kept_for_backward, needs_backward
 from dynlab.cells.activation import activation
 from dynlab.jacobian.drive import Linearization, PolynomialDrive
 from dynlab.jacobian.step import (
@@ -45,6 +45,7 @@ class IncrementalRNN(Cell):
 
     reference = "iRNN, Eqs. (5), (9)"
     bibtex = ("kag2020rnns",)
+    has_native = True
 
     def __init__(
         self,
@@ -171,6 +172,19 @@ class IncrementalRNN(Cell):
 
     def advance(self, term: Tensor, state: Tensor) -> Tensor:
         return self.inner_states(term, state)[-1]
+
+    def _native(self, terms: Tensor, state: Tensor, keep: Keep, watch: Tensor | None) -> Kept:
+        from dynlab.native.incremental import incremental
+
+        weight = self._effective_weight()
+        dense, left, right = (weight, None, None) if isinstance(weight, Tensor) else (None, weight.left, weight.right)
+        # Every sample carries the same etas in its terms; one of them is enough.
+        eta = terms[:, 0, self.hidden_size :] if self.time_varying else self.eta
+        inputs = (terms[..., : self.hidden_size], dense, left, right, eta, state, watch)
+        stored, save = kept_for_backward(keep, *inputs), needs_backward(*inputs)
+        phi, zero = self.hyperparameters["nonlinearity"], self.start == "zero"
+        sequence, last, _ = incremental(*inputs, self.alpha, phi, self.sign, zero, stored, save)
+        return Kept(None if keep == "last" else sequence, last)
 
     def residual(self, term: Tensor, inner: Tensor, state: Tensor) -> Tensor:
         """phi(U (g + h) + W x + b) - alpha (g + h), zero at the equilibrium; all arguments as in ``inner_states``."""

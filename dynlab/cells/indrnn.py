@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dynlab.cell import Cell, TimeStep
+from dynlab.cell import Cell, Keep, Kept, TimeStep, kept_for_backward
 from dynlab.cells.activation import activation
 from dynlab.jacobian.blocks import UnitBlocks
 from dynlab.jacobian.drive import GainDrive, Linearization
@@ -28,6 +28,7 @@ class IndRNN(Cell):
 
     reference = "IndRNN, Li et al. 2018"
     bibtex = ("li2018indrnn",)
+    has_native = True
 
     def __init__(self, input_size: int, hidden_size: int, nonlinearity: str = "relu") -> None:
         super().__init__(input_size, hidden_size)
@@ -52,6 +53,14 @@ class IndRNN(Cell):
 
     def advance(self, term: Tensor, state: Tensor) -> Tensor:
         return self.phi(torch.addcmul(term, self.weight_hh, state))
+
+    def _native(self, terms: Tensor, state: Tensor, keep: Keep, watch: Tensor | None) -> Kept:
+        from dynlab.native.indrnn import indrnn
+
+        stored = kept_for_backward(keep, terms, self.weight_hh, state, watch)
+        phi = self.hyperparameters["nonlinearity"]
+        sequence, last = indrnn(terms, self.weight_hh, state, watch, phi, stored)
+        return Kept(None if keep == "last" else sequence, last)
 
     def linearize(self, term: Tensor, states: Tensor) -> Linearization:
         """phi' u, a number a unit."""

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from dynlab import _check
-from dynlab.cell import Cell, TimeStep
+from dynlab.cell import Cell, Keep, Kept, TimeStep, kept_for_backward
 from dynlab.cells.activation import tanh_derivative
 from dynlab.jacobian.blocks import ShearBlocks
-from dynlab.jacobian.drive import GainDrive, Linearization
+from dynlab.jacobian.drive import KickDrive, Linearization
 
 
 class UnICORNN(Cell):
@@ -27,6 +27,10 @@ class UnICORNN(Cell):
         dt: nominal time-step, > 0. Table 6 has 0.126 and alpha = 13 for noise-padded CIFAR-10.
         alpha: restoring force, >= 0.
         train_time_step: whether c is trained; frozen, it gives the model without multi-scale steps (Fig. 6).
+        memory: what the backward pass of the native backend rests on. "store" keeps y; "reconstruct" unwinds it by
+            Eq. (7), with memory independent of T where only the last state is kept. Rounding errors travel back
+            with it: see ``benchmarks/results`` before using it on more than some thousand steps in float32,
+            above all with alpha = 0. The reference backend always stores.
 
     Attributes:
         weight_ih: V (d, f). weight_hh: w (d,). bias: b (d,). c: (d,).
@@ -35,13 +39,27 @@ class UnICORNN(Cell):
     reference = "UnICORNN, Eq. (6)"
     bibtex = ("rusch2021unicornn",)
 
+    has_native = True
+
     def __init__(
-        self, input_size: int, hidden_size: int, dt: float = 0.126, alpha: float = 13.0, train_time_step: bool = True
+        self,
+        input_size: int,
+        hidden_size: int,
+        dt: float = 0.126,
+        alpha: float = 13.0,
+        train_time_step: bool = True,
+        memory: str = "store",
     ) -> None:
         super().__init__(input_size, hidden_size, 2 * hidden_size)
         self.dt = _check.number("dt", dt, "UnICORNN", above=0)
         self.alpha = _check.number("alpha", alpha, "UnICORNN", least=0)
-        self.hyperparameters = {"dt": self.dt, "alpha": self.alpha, "train_time_step": train_time_step}
+        self.memory = _check.choice("memory", memory, ("store", "reconstruct"), "UnICORNN")
+        self.hyperparameters = {
+            "dt": self.dt,
+            "alpha": self.alpha,
+            "train_time_step": train_time_step,
+            "memory": memory,
+        }
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
         self.weight_hh = nn.Parameter(torch.empty(hidden_size))
         self.bias = nn.Parameter(torch.empty(hidden_size))
@@ -73,6 +91,14 @@ class UnICORNN(Cell):
         z = torch.addcmul(z, h, force, value=-1)
         return torch.cat([torch.addcmul(y, h, z), z], dim=-1)
 
+    def _native(self, terms: Tensor, state: Tensor, keep: Keep, watch: Tensor | None) -> Kept:
+        from dynlab.native.unicornn import unicornn
+
+        w, h, reconstruct = self.weight_hh, self.effective_time_step(), self.memory == "reconstruct"
+        stored = keep if reconstruct else kept_for_backward(keep, terms, w, h, state, watch)
+        sequence, last = unicornn(terms, w, h, state, watch, self.alpha, stored, reconstruct)
+        return Kept(None if keep == "last" else sequence, last)
+
     def inverse(self, x: Tensor, state: Tensor) -> Tensor:
         """The state before this one, Eq. (7): x (..., f) the input of the step, state (..., n) its result."""
         y, z = state.chunk(2, dim=-1)
@@ -85,11 +111,9 @@ class UnICORNN(Cell):
         """Eq. (21) for the state; Eq. (23) for the input."""
         y = states[..., : self.hidden_size]
         h = self.effective_time_step()
-        slope = tanh_derivative(self.weight_hh * y + term)
-        kick = h * (self.weight_hh * slope + self.alpha)
-        pull = -h * slope
-        gains = torch.stack([h * pull, pull], dim=-2).unsqueeze(-2)
-        return Linearization(ShearBlocks(h, kick), GainDrive(gains, self.weight_ih))
+        slope = tanh_derivative(torch.addcmul(term, self.weight_hh, y))
+        kick = torch.addcmul(h * self.alpha, h * self.weight_hh, slope)
+        return Linearization(ShearBlocks(h, kick), KickDrive(h, -h * slope, self.weight_ih))
 
     def time_steps(self, inputs: Tensor | None = None, states: Tensor | None = None) -> TimeStep:
         return TimeStep(self.effective_time_step(), ("unit",), "dt * sigmoid(c), UnICORNN Eq. (6)")

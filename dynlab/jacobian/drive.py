@@ -86,6 +86,33 @@ class GainDrive(Drive):
 
 
 @dataclass(frozen=True)
+class KickDrive(Drive):
+    """The input of symplectic Euler, UnICORNN Eq. (23): it kicks the momentum, and the position drifts with it.
+
+    Attributes:
+        drift: dt * sigmoid(c), (d,). pull: d z_t / d term, (..., d). weight: (d, f).
+    """
+
+    drift: Tensor
+    pull: Tensor
+    weight: Tensor | None
+    shared = ("drift", "weight")
+
+    def _gains(self) -> GainDrive:
+        # Only made where it is asked for: most sweeps never look at the input.
+        return GainDrive(torch.stack([self.drift * self.pull, self.pull], dim=-2).unsqueeze(-2), None)
+
+    def left_term(self, rows: Tensor) -> Tensor:
+        return self._gains().left_term(rows)
+
+    def right_term(self, columns: Tensor) -> Tensor:
+        return self._gains().right_term(columns)
+
+    def term_to_dense(self) -> Tensor:
+        return self._gains().term_to_dense()
+
+
+@dataclass(frozen=True)
 class PolynomialDrive(Drive):
     """d g_K / d term of K inner steps g_k = A_k g_{k-1} + slope_k term + ..., never formed.
 
@@ -137,6 +164,10 @@ class Linearization:
     def nbytes(self) -> int:
         """Bytes held, shared weights left out."""
         return self.jacobian.nbytes() + self.drive.nbytes()
+
+    def narrow(self, start: int, stop: int) -> Linearization:
+        """The same for a range of the first leading axis."""
+        return Linearization(self.jacobian.narrow(start, stop), self.drive.narrow(start, stop))
 
     def unbind(self) -> list[Linearization]:
         """One linearisation for each index of the first leading axis."""

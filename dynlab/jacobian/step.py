@@ -15,7 +15,7 @@ they multiply by it, ``rows @ J`` backward in time and ``J @ columns`` forward.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import torch
@@ -47,6 +47,12 @@ class Batched:
         return [
             type(self)(**rest, **dict(zip(split, parts, strict=True))) for parts in zip(*split.values(), strict=True)
         ]
+
+    def narrow(self, start: int, stop: int) -> Self:
+        """The same for a range of the first leading axis."""
+        own = [field.name for field in fields(self) if field.name not in self.shared]  # type: ignore[arg-type]
+        parts = {name: value[start:stop] for name in own if isinstance(value := getattr(self, name), Tensor)}
+        return replace(self, **parts)  # type: ignore[type-var]
 
     def nbytes(self) -> int:
         """Bytes held, shared weights left out."""

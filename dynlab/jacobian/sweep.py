@@ -12,8 +12,9 @@ from typing import Literal, Protocol, cast
 import torch
 from torch import Tensor
 
+from dynlab.backend import Backend, runs_native
 from dynlab.jacobian.arena import Arena
-from dynlab.jacobian.blocks import BlockDiagonal
+from dynlab.jacobian.blocks import BlockDiagonal, ShearBlocks
 from dynlab.jacobian.drive import Linearization
 from dynlab.jacobian.product import HEADROOM, BlockProduct, DenseProduct, Product
 from dynlab.trace import Trace
@@ -95,8 +96,8 @@ def _adjoint_blocks(
         chunk = trace.linearize(left, right)
         safe = safe_steps(cast(BlockDiagonal, chunk.jacobian))
         for lower, upper in reversed(trace.chunks(left, right, safe)):
-            part = chunk if upper - lower == right - left else trace.linearize(lower, upper)
-            history = _history(product, cast(BlockDiagonal, part.jacobian), upper - lower)
+            part = chunk if upper - lower == right - left else chunk.narrow(lower - left, upper - left)
+            history = _history(product, cast(BlockDiagonal, part.jacobian), upper - lower, trace.cell.backend)
             for visitor in visitors:
                 visitor.visit(lower + 1, BlockProduct(history[:, 1:], product.log_scale), part)
             product = BlockProduct(history[:, :1], product.log_scale).normalised()
@@ -106,11 +107,17 @@ def _adjoint_blocks(
     return product
 
 
-def _history(product: BlockProduct, jacobian: BlockDiagonal, steps: int) -> Tensor:
+def _history(product: BlockProduct, jacobian: BlockDiagonal, steps: int, backend: Backend) -> Tensor:
     """The product at the last ``steps`` + 1 times, (s, steps + 1, b, r, d), the given one at the end."""
     channels, _, *rest = product.entries.shape
     history = product.entries.new_empty(channels, steps + 1, *rest)
     history[:, -1] = product.entries[:, 0]
+    # There is no such kernel for CUDA.
+    if isinstance(jacobian, ShearBlocks) and not history.is_cuda and runs_native(backend, True, "UnICORNN", history):
+        from dynlab.native.shears import shear_products
+
+        shear_products(jacobian.drift, jacobian.kick, history)
+        return history
     columns = list(zip(*(column.unbind(0) for column in history.unbind(0)), strict=True))
     for i, step in zip(range(steps, 0, -1), reversed(jacobian.unbind()), strict=True):
         step.left_channels(columns[i], columns[i - 1])

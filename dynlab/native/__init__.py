@@ -1,0 +1,1 @@
+"""Native recurrences: the sources of ``kernels/`` compiled, loaded, and bound as operators of PyTorch."""

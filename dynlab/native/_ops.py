@@ -1,0 +1,107 @@
+"""What the custom operators of all recurrences share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LIBRARY = "dynlab"
+
+
+def rows_contiguous(tensor: Tensor) -> Tensor:
+    """The tensor itself if its last axis is contiguous, as the kernels read it; else a contiguous copy."""
+    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
+
+
+def optional_rows(tensor: Tensor | None) -> Tensor | None:
+    """``rows_contiguous`` of what may be absent."""
+    return None if tensor is None else rows_contiguous(tensor)
+
+
+def optional(tensor: Tensor | None) -> Tensor | None:
+    """A contiguous tensor, if there is one."""
+    return None if tensor is None else tensor.contiguous()
+
+
+def kept(x: Tensor, state: Tensor, hidden_size: int, keep: str) -> tuple[Tensor, Tensor | None]:
+    """An empty sequence as ``keep`` wants it, and its view of the states after each input, (T, b, n or d).
+
+    "states" is (T + 1, b, n), row 0 already filled; "hidden" (T, b, d); "last" is nothing.
+    """
+    steps, batch = x.shape[:2]
+    if keep == "states":
+        sequence = state.new_empty(steps + 1, batch, state.shape[1])
+        sequence[0] = state
+        return sequence, sequence[1:]
+    if keep == "hidden":
+        sequence = state.new_empty(steps, batch, hidden_size)
+        return sequence, sequence
+    return state.new_empty(0), None
+
+
+def fake_kept(x: Tensor, state: Tensor, hidden_size: int, keep: str) -> Tensor:
+    """The shape of what ``kept`` returns, for tracing."""
+    steps, batch = x.shape[:2]
+    if keep == "states":
+        return state.new_empty(steps + 1, batch, state.shape[1])
+    return state.new_empty(steps, batch, hidden_size) if keep == "hidden" else state.new_empty(0)
+
+
+def gradient_rows(gradient: Tensor | None, keep: str) -> tuple[Tensor | None, Tensor | None]:
+    """What arrives for the kept sequence: the rows of the states after each input, and of the initial state."""
+    if gradient is None or keep == "last":
+        return None, None
+    gradient = rows_contiguous(gradient)
+    return (gradient[1:], gradient[0]) if keep == "states" else (gradient, None)
+
+
+def adjoint_rows(x: Tensor, state_size: int, wanted: bool) -> Tensor:
+    """Memory for dL/d state_t, (T + 1, b, n), or nothing."""
+    return x.new_empty(x.shape[0] + 1, x.shape[1], state_size) if wanted else x.new_empty(0)
+
+
+def with_initial(grad_state: Tensor, direct: Tensor | None, adjoint: Tensor) -> Tensor:
+    """dL/d state_0, with what a kept row 0 receives by itself; in place, in the adjoint sequence too."""
+    if direct is not None:
+        grad_state += direct
+        if adjoint.numel():
+            adjoint[0] = grad_state
+    return grad_state
+
+
+def refuse_double_backward(operator: Any) -> None:
+    """Make differentiating a backward operator an error that says what to do."""
+
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        raise NotImplementedError(
+            "dynlab: expected one backward pass through the native recurrence; its gradient has no derivative of its "
+            'own. Build the cell with backend="reference" for double backward'
+        )
+
+    operator.register_autograd(backward)
+
+
+def setup(save: Callable[[Any, tuple[Any, ...], Any], None]) -> Callable[..., None]:
+    """A ``setup_context`` that leaves absent gradients absent instead of filling in zeros."""
+
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.set_materialize_grads(False)
+        save(ctx, inputs, output)
+
+    return setup_context
+
+
+def slices(x: Tensor) -> int:
+    """Into how many parts the CPU cuts the batch of a (time, batch, ...) sequence: one a thread."""
+    return min(torch.get_num_threads(), x.shape[1])
+
+
+def outer_sum(delta: Tensor, state: Tensor, sequence: Tensor, keep: str) -> Tensor:
+    """sum over t and b of delta_t h_{t-1}^T, (d, d), in one product: delta (t, b, d), the rest as kept."""
+    if keep == "states":
+        return delta.flatten(0, 1).T @ sequence[:-1].flatten(0, 1)
+    first = delta[0].T @ state
+    return first.addmm_(delta[1:].flatten(0, 1).T, sequence[:-1].flatten(0, 1))
