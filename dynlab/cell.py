@@ -22,6 +22,9 @@ from dynlab.jacobian.step import StepJacobian
 
 Keep = Literal["states", "hidden", "last"]
 
+# What no machine can hold; beyond it sizes overflow.
+MOST_NUMBERS = 2**48
+
 # Derived weights of the rollout under way; a context variable, since widgets compute on threads of their own.
 _DERIVED: ContextVar[dict[tuple[int, str], tuple[object, Tensor]] | None] = ContextVar(
     "dynlab_derived_weights", default=None
@@ -271,6 +274,8 @@ class Cell(nn.Module, metaclass=CellType):
         where = f"{type(self).__name__}.scan"
         _check.choice("keep", keep, ("states", "hidden", "last"), where)
         inputs = self.check_inputs(inputs, where)
+        if inputs.shape[0] * inputs.shape[1] * max(self.state_size, self.input_size) > MOST_NUMBERS:
+            raise ValueError(f"{where}: expected a rollout of at most 2**48 numbers, got {_check.describe(inputs)}")
         if state is None:
             state = self.initial_state(inputs.shape[1], dtype=inputs.dtype, device=inputs.device)
         self.check_state(state, inputs, where)
@@ -326,7 +331,7 @@ class Cell(nn.Module, metaclass=CellType):
         if inputs.shape[0] == 0 or inputs.shape[1] == 0:
             raise ValueError(f"{where}: expected at least one time step and one sample, got {_check.describe(inputs)}")
         _check.matching("inputs", inputs, self._reference_tensor(), "the cell's parameters", where)
-        if _check.may_look(inputs):
+        if inputs.numel() <= MOST_NUMBERS and _check.may_look(inputs):
             _check.finite("inputs", inputs.detach(), where)
         return inputs.transpose(0, 1) if self.batch_first else inputs
 

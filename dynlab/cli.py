@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from dynlab import cli_kernels
+from dynlab.backend import NativeUnavailableWarning
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,7 +37,9 @@ app.add_typer(cli_kernels.app, name="kernels")
 def main() -> None:
     """Run the command; bad input is one line on stderr and exit code 2."""
     try:
-        code = app(standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = app(standalone_mode=False)
         if code == 130:  # how some versions of typer report Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code)
@@ -48,6 +52,14 @@ def main() -> None:
         if not hasattr(error, "format_message"):
             raise
         _fail(error.format_message(), 2)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+    """dynlab's own warnings are meant for whoever typed the command: one line, no place in the code."""
+    if issubclass(category, NativeUnavailableWarning):
+        print(" ".join(str(message).split()), file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, *where[:2]), end="", file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> None:

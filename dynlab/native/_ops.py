@@ -8,7 +8,52 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dynlab._check import describe
+from dynlab.native.library import DTYPES
+
 LIBRARY = "dynlab"
+
+
+# Sizes beyond this cannot be allocated, and their products overflow.
+_MOST_ELEMENTS = 2**48
+
+
+def expect(operator: str, x: Tensor, /, **others: tuple[Tensor | None, tuple[int, ...]]) -> None:
+    """Refuse what the compiled code would read wrongly: it trusts its arguments.
+
+    Arguments:
+        operator: for the message. x: the (time, batch, ...) sequence, whose dtype and device all must have.
+        others: name = (tensor, the shape it must have); None is not looked at.
+
+    Raises:
+        ValueError: with what was expected and what came.
+    """
+    where = f"{LIBRARY}::{operator}"
+    if x.dim() < 3 or 0 in x.shape:
+        raise ValueError(f"{where}: expected a (time, batch, unit) sequence that is not empty, got {describe(x)}")
+    if x.numel() > _MOST_ELEMENTS:
+        raise ValueError(f"{where}: expected at most 2**48 numbers in the sequence, got {describe(x)}")
+    if x.dtype not in DTYPES:
+        raise ValueError(f"{where}: expected float32 or float64, got {describe(x)}")
+    for name, (tensor, shape) in others.items():
+        if tensor is None:
+            continue
+        if tensor.shape != shape:
+            raise ValueError(f"{where}: expected {name} of shape {tuple(shape)}, got {describe(tensor)}")
+        if tensor.dtype != x.dtype or tensor.device != x.device:
+            raise ValueError(
+                f"{where}: expected {name} with the dtype and device of the sequence ({x.dtype}, {x.device}), "
+                f"got {describe(tensor)}"
+            )
+
+
+def kept_shape(x: Tensor, state: Tensor, hidden_size: int, keep: str) -> tuple[int, ...]:
+    """The shape of the sequence that ``keep`` names."""
+    steps, batch = x.shape[:2]
+    shapes = {"states": (steps + 1, batch, state.shape[-1]), "hidden": (steps, batch, hidden_size), "last": (0,)}
+    if keep not in shapes:
+        raise ValueError(f"{LIBRARY}: expected keep to be one of {', '.join(map(repr, shapes))}, got {keep!r}")
+    return shapes[keep]
 
 
 def rows_contiguous(tensor: Tensor) -> Tensor:
@@ -31,23 +76,11 @@ def kept(x: Tensor, state: Tensor, hidden_size: int, keep: str) -> tuple[Tensor,
 
     "states" is (T + 1, b, n), row 0 already filled; "hidden" (T, b, d); "last" is nothing.
     """
-    steps, batch = x.shape[:2]
+    sequence = state.new_empty(kept_shape(x, state, hidden_size, keep))
     if keep == "states":
-        sequence = state.new_empty(steps + 1, batch, state.shape[1])
         sequence[0] = state
         return sequence, sequence[1:]
-    if keep == "hidden":
-        sequence = state.new_empty(steps, batch, hidden_size)
-        return sequence, sequence
-    return state.new_empty(0), None
-
-
-def fake_kept(x: Tensor, state: Tensor, hidden_size: int, keep: str) -> Tensor:
-    """The shape of what ``kept`` returns, for tracing."""
-    steps, batch = x.shape[:2]
-    if keep == "states":
-        return state.new_empty(steps + 1, batch, state.shape[1])
-    return state.new_empty(steps, batch, hidden_size) if keep == "hidden" else state.new_empty(0)
+    return sequence, sequence if keep == "hidden" else None
 
 
 def gradient_rows(gradient: Tensor | None, keep: str) -> tuple[Tensor | None, Tensor | None]:

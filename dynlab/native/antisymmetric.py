@@ -15,6 +15,14 @@ from dynlab.native.arguments import Antisymmetric
 from dynlab.native.library import call
 
 
+def _expect(operator: str, x: Tensor, matrix: Tensor, state: Tensor) -> None:
+    units = matrix.shape[0]
+    columns = units if x.shape[-1] == units else 2 * units
+    _ops.expect(
+        operator, x, x=(x, (*x.shape[:2], columns)), matrix=(matrix, (units, units)), state=(state, (x.shape[1], units))
+    )
+
+
 @torch.library.custom_op("dynlab::antisymmetric", mutates_args=())
 def antisymmetric(
     x: Tensor, matrix: Tensor, state: Tensor, watch: Tensor | None, epsilon: float, keep: str, save: bool
@@ -30,6 +38,7 @@ def antisymmetric(
         The sequence that ``keep`` names, (t + 1, b, d), (t, b, d) or empty; the last state (b, d); the
         pre-activations (t, b, g), or nothing.
     """
+    _expect("antisymmetric", x, matrix, state)
     x, state, units = _ops.rows_contiguous(x), state.contiguous(), matrix.shape[0]
     sequence, rows = _ops.kept(x, state, units, keep)
     last = torch.empty_like(state)
@@ -58,7 +67,7 @@ def _(
     x: Tensor, matrix: Tensor, state: Tensor, watch: Tensor | None, epsilon: float, keep: str, save: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     pre = x.new_empty(x.shape) if save else x.new_empty(0)
-    return _ops.fake_kept(x, state, matrix.shape[0], keep), torch.empty_like(state), pre
+    return state.new_empty(_ops.kept_shape(x, state, matrix.shape[0], keep)), torch.empty_like(state), pre
 
 
 @torch.library.custom_op("dynlab::antisymmetric_backward", mutates_args=())
@@ -77,7 +86,15 @@ def antisymmetric_backward(
 
     ``sequence`` must have been kept: "states" or "hidden".
     """
-    state, units = state.contiguous(), matrix.shape[0]
+    _expect("antisymmetric_backward", pre, matrix, state)
+    _ops.expect(
+        "antisymmetric_backward",
+        pre,
+        grad_sequence=(grad_sequence, shape := _ops.kept_shape(pre, state, matrix.shape[0], keep)),
+        grad_last=(grad_last, state.shape),
+        sequence=(sequence, shape if keep != "last" else (-1,)),
+    )
+    state, units, pre = state.contiguous(), matrix.shape[0], pre.contiguous()
     gated = pre.shape[2] != units
     rows, direct = _ops.gradient_rows(grad_sequence, keep)
     grad_x, grad_state = torch.empty_like(pre), torch.empty_like(state)

@@ -11,12 +11,42 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dynlab import _check
 from dynlab.native import _ops
 from dynlab.native.arguments import PHI, Incremental
 from dynlab.native.library import call, load
 
 # Rows of the matrix product that makes the weight's gradient: enough for the BLAS, and still in the cache.
 _CHUNK_ROWS = 512
+
+
+def _expect(
+    operator: str,
+    x: Tensor,
+    weight: Tensor | None,
+    left: Tensor | None,
+    right: Tensor | None,
+    eta: Tensor,
+    state: Tensor,
+    phi: str,
+    sign: int,
+) -> None:
+    where, units = f"dynlab::{operator}", x.shape[-1]
+    _check.choice("phi", phi, tuple(PHI), where)
+    _check.choice("sign", sign, (1, -1), where)
+    if (left is None) != (right is None) or (left is None) == (weight is None):
+        raise ValueError(f"{where}: expected either weight, or left and right")
+    rank = 0 if left is None else left.shape[-1]
+    steps = (x.shape[0],) if eta.dim() == 2 else ()
+    _ops.expect(
+        operator,
+        x,
+        weight=(weight, (units, units)),
+        left=(left, (units, rank)),
+        right=(right, (rank, units)),
+        eta=(eta, (*steps, max(1, eta.shape[-1]))),
+        state=(state, (x.shape[1], units)),
+    )
 
 
 def _sizes(
@@ -75,6 +105,7 @@ def incremental(
         The sequence that ``keep`` names, (t + 1, b, d), (t, b, d) or empty; the last state (b, d); the
         pre-activations (t, k, b, d), or nothing.
     """
+    _expect("incremental", x, weight, left, right, eta, state, phi, sign)
     x, state, eta = _ops.rows_contiguous(x), state.contiguous(), _ops.rows_contiguous(eta)
     steps, batch, units = x.shape
     sequence, rows = _ops.kept(x, state, units, keep)
@@ -113,7 +144,7 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor]:
     steps, batch, units = x.shape
     pre = x.new_empty(steps, eta.shape[-1], batch, units) if save else x.new_empty(0)
-    return _ops.fake_kept(x, state, units, keep), torch.empty_like(state), pre
+    return state.new_empty(_ops.kept_shape(x, state, units, keep)), torch.empty_like(state), pre
 
 
 @torch.library.custom_op("dynlab::incremental_backward", mutates_args=())
@@ -138,7 +169,17 @@ def incremental_backward(
 
     ``sequence`` must have been kept: "states" or "hidden". Arguments as forward.
     """
+    _expect("incremental_backward", pre[:, 0], weight, left, right, eta, state, phi, sign)
     steps, inner, batch, units = pre.shape
+    _ops.expect(
+        "incremental_backward",
+        pre[:, 0],
+        pre=(pre, (steps, eta.shape[-1], batch, units)),
+        grad_sequence=(grad_sequence, shape := _ops.kept_shape(pre[:, 0], state, units, keep)),
+        grad_last=(grad_last, state.shape),
+        sequence=(sequence, shape if keep != "last" else (-1,)),
+    )
+    pre = pre.contiguous()
     state, eta = state.contiguous(), _ops.rows_contiguous(eta)
     weight, left, right = _ops.optional(weight), _ops.optional(left), _ops.optional(right)
     rows, direct = _ops.gradient_rows(grad_sequence, keep)

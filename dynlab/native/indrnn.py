@@ -10,9 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dynlab import _check
 from dynlab.native import _ops
 from dynlab.native.arguments import PHI, Indrnn
 from dynlab.native.library import call
+
+
+def _expect(operator: str, x: Tensor, u: Tensor, state: Tensor, phi: str) -> None:
+    units = x.shape[-1]
+    _check.choice("phi", phi, tuple(PHI), f"dynlab::{operator}")
+    _ops.expect(operator, x, u=(u, (units,)), state=(state, (x.shape[1], units)))
 
 
 @torch.library.custom_op("dynlab::indrnn", mutates_args=())
@@ -26,6 +33,7 @@ def indrnn(x: Tensor, u: Tensor, state: Tensor, watch: Tensor | None, phi: str, 
     Returns:
         The sequence that ``keep`` names, (t + 1, b, d), (t, b, d) or empty, and the last state (b, d).
     """
+    _expect("indrnn", x, u, state, phi)
     x, state = _ops.rows_contiguous(x), state.contiguous()
     sequence, rows = _ops.kept(x, state, u.shape[0], keep)
     last = torch.empty_like(state)
@@ -46,7 +54,7 @@ def indrnn(x: Tensor, u: Tensor, state: Tensor, watch: Tensor | None, phi: str, 
 
 @indrnn.register_fake
 def _(x: Tensor, u: Tensor, state: Tensor, watch: Tensor | None, phi: str, keep: str) -> tuple[Tensor, Tensor]:
-    return _ops.fake_kept(x, state, u.shape[0], keep), torch.empty_like(state)
+    return state.new_empty(_ops.kept_shape(x, state, u.shape[0], keep)), torch.empty_like(state)
 
 
 @torch.library.custom_op("dynlab::indrnn_backward", mutates_args=())
@@ -62,6 +70,14 @@ def indrnn_backward(
     adjoint: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, u, the initial state, and with ``adjoint`` dL/d state_t; arguments as forward."""
+    _expect("indrnn_backward", x, u, state, phi)
+    _ops.expect(
+        "indrnn_backward",
+        x,
+        grad_sequence=(grad_sequence, shape := _ops.kept_shape(x, state, u.shape[0], keep)),
+        grad_last=(grad_last, state.shape),
+        sequence=(sequence, shape if keep != "last" else (-1,)),
+    )
     x, state = _ops.rows_contiguous(x), state.contiguous()
     rows, direct = _ops.gradient_rows(grad_sequence, keep)
     grad_x, grad_state = torch.empty_like(x, memory_format=torch.contiguous_format), torch.empty_like(state)

@@ -15,6 +15,11 @@ from dynlab.native.arguments import Unicornn
 from dynlab.native.library import call
 
 
+def _expect(operator: str, x: Tensor, w: Tensor, h: Tensor, state: Tensor) -> None:
+    units = x.shape[-1]
+    _ops.expect(operator, x, w=(w, (units,)), h=(h, (units,)), state=(state, (x.shape[1], 2 * units)))
+
+
 @torch.library.custom_op("dynlab::unicornn", mutates_args=())
 def unicornn(
     x: Tensor, w: Tensor, h: Tensor, state: Tensor, watch: Tensor | None, alpha: float, keep: str, reconstruct: bool
@@ -30,6 +35,7 @@ def unicornn(
     Returns:
         The sequence that ``keep`` names, (t + 1, b, n), (t, b, d) or empty, and the last state (b, n).
     """
+    _expect("unicornn", x, w, h, state)
     units = w.shape[0]
     x, state = _ops.rows_contiguous(x), state.contiguous()
     sequence, rows = _ops.kept(x, state, units, keep)
@@ -55,7 +61,7 @@ def unicornn(
 def _(
     x: Tensor, w: Tensor, h: Tensor, state: Tensor, watch: Tensor | None, alpha: float, keep: str, reconstruct: bool
 ) -> tuple[Tensor, Tensor]:
-    return _ops.fake_kept(x, state, w.shape[0], keep), torch.empty_like(state)
+    return state.new_empty(_ops.kept_shape(x, state, w.shape[0], keep)), torch.empty_like(state)
 
 
 @torch.library.custom_op("dynlab::unicornn_backward", mutates_args=())
@@ -76,7 +82,16 @@ def unicornn_backward(
 
     ``sequence`` is what the forward pass kept, empty to unwind it by Eq. (7); the rest as there.
     """
+    _expect("unicornn_backward", x, w, h, state)
     units = w.shape[0]
+    _ops.expect(
+        "unicornn_backward",
+        x,
+        grad_sequence=(grad_sequence, shape := _ops.kept_shape(x, state, units, keep)),
+        grad_last=(grad_last, state.shape),
+        sequence=(sequence if sequence.numel() else None, shape),
+        last=(last, state.shape),
+    )
     x, state, w, h = _ops.rows_contiguous(x), state.contiguous(), w.contiguous(), h.contiguous()
     rows, direct = _ops.gradient_rows(grad_sequence, keep)
     stored = None if sequence.numel() == 0 else sequence[1:, :, :units] if keep == "states" else sequence
