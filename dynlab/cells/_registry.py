@@ -6,13 +6,13 @@ export line in ``dynlab.cells``.
 
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from dynlab._specs import parse_spec
 from dynlab.cell import Cell
 
 
@@ -50,7 +50,7 @@ class Entry:
         Raises:
             ValueError: for an option the cell does not have, or a value it refuses.
         """
-        unknown = set(options) - set(self.options)
+        unknown = set(options) - set(self.options) - {"backend"}  # which every cell takes
         if unknown:
             raise ValueError(f"{self.key}: expected options among {', '.join(self.options)}; got {', '.join(unknown)}")
         return self.cls(input_size, hidden_size, **{**self.defaults, **options})
@@ -108,18 +108,9 @@ def parse_cell(spec: str) -> tuple[Entry, dict[str, Any]]:
     Raises:
         ValueError: for an unknown key, or options that are not name=value.
     """
-    key, _, text = spec.strip().partition(":")
+    key, options = parse_spec(spec)
     if key not in registry:
         raise ValueError(f"expected a cell among {', '.join(registry)}; got {key!r}")
-    options: dict[str, Any] = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, value = item.partition("=")
-        if not equals or not name.isidentifier():
-            raise ValueError(f"{spec!r}: expected options as name=value, got {item!r}")
-        try:
-            options[name] = ast.literal_eval({"true": "True", "false": "False"}.get(value, value))
-        except (ValueError, SyntaxError):
-            options[name] = value
     return registry[key], options
 
 

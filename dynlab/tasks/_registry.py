@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dynlab._specs import parse_spec
 from dynlab.tasks.adding import adding
 from dynlab.tasks.base import Task
 from dynlab.tasks.cifar10 import cifar10, cifar10_pixel
@@ -80,16 +80,7 @@ def get_task(spec: str) -> Task:
     Raises:
         TypeError, ValueError: for an unknown key or option, listing those there are, or a value the task refuses.
     """
-    key, _, text = spec.strip().partition(":")
+    key, options = parse_spec(spec)
     if key not in registry:
         raise ValueError(f"get_task: expected a task among {', '.join(registry)}; got {key!r}")
-    options: dict[str, Any] = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, value = item.partition("=")
-        if not equals or not name.isidentifier():
-            raise ValueError(f"{spec!r}: expected options as name=value, got {item!r}")
-        try:
-            options[name] = ast.literal_eval({"true": "True", "false": "False"}.get(value, value))
-        except (ValueError, SyntaxError):
-            options[name] = value
     return registry[key](**options)
