@@ -101,7 +101,7 @@ struct DynlabIncremental {
     const void* grad_last;   // (B, D), may be null
     DynlabSequence grad_x;   // out, (T, B, D)
     void* grad_weight;       // out: CPU (slices, D, D) or (slices, 2, D, R), zero on entry
-    void* delta;             // out, CUDA: (T, K, B, D), what goes back through U
+    void* delta;             // out, CUDA: (T, K, B, D), what goes back through U; scratch until the call is done
     void* sums;              // out, CUDA: (T, K, B, D), what U was applied to
     void* grad_eta;          // out: CPU (slices, T, K), CUDA (B, T, K)
     void* grad_state;        // out, (B, D)
