@@ -28,9 +28,10 @@ class UnICORNN(Cell):
         alpha: restoring force, >= 0.
         train_time_step: whether c is trained; frozen, it gives the model without multi-scale steps (Fig. 6).
         memory: what the backward pass of the native backend rests on. "store" keeps y; "reconstruct" unwinds it by
-            Eq. (7), with memory independent of T where only the last state is kept. Rounding errors travel back
-            with it: see ``benchmarks/results`` before using it on more than some thousand steps in float32,
-            above all with alpha = 0. The reference backend always stores.
+            Eq. (7), with memory independent of T where only the last state is kept. Unwinding adds rounding errors
+            that grow with T, most where alpha = 0: in float32 the gradients stayed within three times the error of
+            "store" up to T = 18,000 (benchmarks/results/reconstruction.md); beyond, or where the trajectory is
+            chaotic, check against "store" or use float64. The reference backend always stores.
 
     Attributes:
         weight_ih: V (d, f). weight_hh: w (d,). bias: b (d,). c: (d,).
