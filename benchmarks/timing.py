@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import date
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +51,22 @@ def median_seconds(contenders: Mapping[str, Callable[[], Any]], rounds: int, war
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def median_seconds_apart(
-    prepare: Callable[..., Callable[[], Any]], arguments: Mapping[str, tuple], rounds: int, threads: int
-) -> dict[str, float]:
+def seconds_apart(
+    prepare: Callable[..., Callable[[], Any]],
+    arguments: Mapping[str, tuple],
+    rounds: int,
+    threads: int,
+    few: int | None = None,
+    slow: float = 1.0,
+) -> dict[str, list[float]]:
     """As ``median_seconds``, each contender in a process of its own, so that their thread pools do not meet.
 
     Arguments:
         prepare: an importable function that gives the run. arguments: its arguments for each contender.
+        few: how many rounds a contender takes that needs more than ``slow`` seconds; as many as the others by default.
+
+    Returns:
+        The seconds of each round.
     """
     seconds: dict[str, list[float]] = {name: [] for name in arguments}
     spawn = multiprocessing.get_context("spawn")
@@ -72,8 +81,18 @@ def median_seconds_apart(
             pool.submit(_hold, prepare, arguments[name]).result()
         for _ in range(rounds):
             for name, pool in pools.items():
-                seconds[name].append(pool.submit(_time_held).result())
-    return {name: statistics.median(values) for name, values in seconds.items()}
+                taken = seconds[name]
+                if few is None or len(taken) < few or statistics.median(taken) < slow:
+                    taken.append(pool.submit(_time_held).result())
+    return seconds
+
+
+def median_seconds_apart(
+    prepare: Callable[..., Callable[[], Any]], arguments: Mapping[str, tuple], rounds: int, threads: int
+) -> dict[str, float]:
+    """The medians of ``seconds_apart``."""
+    taken = seconds_apart(prepare, arguments, rounds, threads)
+    return {name: statistics.median(values) for name, values in taken.items()}
 
 
 _held: list[Callable[[], Any]] = []
@@ -132,18 +151,25 @@ def _peak_in_child(prepare: Callable[..., Callable[[], Any]], small: tuple, full
     return extra
 
 
-def machine(threads: int) -> list[str]:
-    """The machine and the versions, a line each."""
+def machine(threads: int, apart: bool = True) -> list[str]:
+    """The machine and the versions, a line each.
+
+    Arguments:
+        apart: each contender runs in a process of its own.
+    """
     cpu = platform.processor() or platform.machine()
     with suppress(OSError):
         models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
         cpu = models[0].split(":")[1].strip() if models else cpu
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "jax", "jaxlib", "numpy"))
+    packages = []
+    for name in ("torch", "jax", "jaxlib", "numpy"):
+        with suppress(PackageNotFoundError):
+            packages.append(f"{name} {version(name)}")
+    own = "; every contender in a process of its own" if apart else ""
     return [
         f"{date.today()}, {cpu}, {os.cpu_count()} logical cores, {platform.system()}",
-        f"dynlab {dynlab.__version__}, Python {platform.python_version()}, {packages}",
-        f"threads: {threads} (torch.set_num_threads; XLA's pool by the environment variable NPROC); every contender "
-        "in a process of its own",
+        f"dynlab {dynlab.__version__}, Python {platform.python_version()}, {', '.join(packages)}",
+        f"threads: {threads} (torch.set_num_threads; XLA's pool by the environment variable NPROC){own}",
     ]
 
 
