@@ -28,10 +28,11 @@ class UnICORNN(Cell):
         alpha: restoring force, >= 0.
         train_time_step: whether c is trained; frozen, it gives the model without multi-scale steps (Fig. 6).
         memory: what the backward pass of the native backend rests on. "store" keeps y; "reconstruct" unwinds it by
-            Eq. (7), with memory independent of T where only the last state is kept. Unwinding adds rounding errors
-            that grow with T, most where alpha = 0: in float32 the gradients stayed within three times the error of
-            "store" up to T = 18,000 (benchmarks/results/reconstruction.md); beyond, or where the trajectory is
-            chaotic, check against "store" or use float64. The reference backend always stores.
+            Eq. (7), with memory independent of T where only the last state is kept. In float32 that costs up to a
+            factor of 2 in the gradients' error up to 4,000 steps, 3 to 10 at 18,000 with alpha = 0 and a strong
+            drive (gradients off by a percent). With large w neither is right there: the trajectory is chaotic
+            (benchmarks/results/reconstruction.md). Check long sequences against "store" or float64. The reference
+            backend always stores.
 
     Attributes:
         weight_ih: V (d, f). weight_hh: w (d,). bias: b (d,). c: (d,).
