@@ -34,6 +34,8 @@ _ORIGIN = {
     "LossGradient": "dynlab.probes",
     "Trajectory": "dynlab.probes",
     "watch_adjoints": "dynlab.adjoints",
+    "Recorder": "dynlab.recorder",
+    "open_recording": "dynlab.recording_store",
     "save_dataset": "dynlab.store",
     "open_dataset": "dynlab.store",
     "save_checkpoint": "dynlab.checkpoint",
@@ -44,6 +46,8 @@ _ORIGIN = {
     "plots": "dynlab.plots",
     "probes": "dynlab.probes",
     "tasks": "dynlab.tasks",
+    "train": "dynlab.training",
+    "training": "dynlab.training",
 }
 __all__ = [*sorted(_ORIGIN), "__version__"]  # noqa: PLE0604
 __getattr__, __dir__ = lazy(__name__, _ORIGIN)

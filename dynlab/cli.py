@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dynlab import cli_kernels
+from dynlab import cli_kernels, cli_train
 from dynlab.backend import NativeUnavailableWarning
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cli_kernels.app, name="kernels")
+app.command()(cli_train.train)
 
 
 def main() -> None:
@@ -223,9 +224,10 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 def _with_checkpoint(cells: list[Any], path: Path, input_size: int) -> tuple[list[Any], int]:
     """The cells with the trained one and its initialised twin in front, and the hidden size of the checkpoint."""
-    from dynlab.checkpoint import load_checkpoint
+    from dynlab.checkpoint import initial_twin, load_checkpoint, recurrent_part
+    from dynlab.network import Network
 
-    cell, content = load_checkpoint(path)
+    cell, content = load_checkpoint(path, cells)
     if cell.input_size != input_size:
         raise ValueError(
             f"compare: expected a checkpoint for the task's {input_size} inputs a step, got one for "
@@ -233,7 +235,13 @@ def _with_checkpoint(cells: list[Any], path: Path, input_size: int) -> tuple[lis
         )
     spec = content["cell"]
     others = [item for item in cells if item != spec]
-    return [spec, (f"{spec} trained", cell), *others], cell.hidden_size
+    label: str = spec
+    initial: Any = spec
+    cell = recurrent_part(cell)
+    if isinstance(cell, Network):
+        label = f"{spec} x {len(cell.layers)}"
+        initial = (f"{label} initial", recurrent_part(initial_twin(content, cells)))
+    return [initial, (f"{label} trained", cell), *others], cell.hidden_size
 
 
 def _check_task(task: Any, batch: int, steps: int) -> None:

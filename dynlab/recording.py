@@ -87,7 +87,7 @@ def record(
     """
     import xarray as xr
 
-    chosen = [_as_probe(probe) for probe in _as_list(probes)]
+    chosen = as_probes(probes)
     if isinstance(model, Mapping):
         if state is not None:
             raise ValueError(
@@ -252,8 +252,9 @@ def _plain(value: Any) -> Any:
 # ---- arguments -------------------------------------------------------------------------------------------------
 
 
-def _as_list(probes: Any) -> list[Any]:
-    return [probes] if isinstance(probes, Probe | str) else list(probes)
+def as_probes(probes: Sequence[Probe | str] | Probe | str) -> list[Probe]:
+    """Probes, or names of probes with their defaults, as a list of probes."""
+    return [_as_probe(probe) for probe in ([probes] if isinstance(probes, Probe | str) else probes)]
 
 
 def _as_probe(probe: Any) -> Probe:

@@ -1,0 +1,1 @@
+"""The hyperparameters of the papers, a file each."""
