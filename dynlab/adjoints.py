@@ -60,6 +60,7 @@ def watch_adjoints() -> Iterator[Adjoints]:
         >>> loss.backward()
         >>> adjoints[network.layers[0]].norm(dim=-1)  # |dL/d state_t|, (time + 1, batch)
 
+    It takes ``backward()``: ``torch.autograd.grad`` with respect to parameters alone does not go by the states.
     Layers of a Network are watched one by one; a layer's adjoint counts what flows through the layers above.
     """
     adjoints = Adjoints()

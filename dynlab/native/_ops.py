@@ -29,8 +29,8 @@ def expect(operator: str, x: Tensor, /, **others: tuple[Tensor | None, tuple[int
         ValueError: with what was expected and what came.
     """
     where = f"{LIBRARY}::{operator}"
-    if x.dim() < 3 or 0 in x.shape:
-        raise ValueError(f"{where}: expected a (time, batch, unit) sequence that is not empty, got {describe(x)}")
+    if x.dim() != 3 or 0 in x.shape:
+        raise ValueError(f"{where}: expected x, a (time, batch, unit) sequence that is not empty, got {describe(x)}")
     if x.numel() > _MOST_ELEMENTS:
         raise ValueError(f"{where}: expected at most 2**48 numbers in the sequence, got {describe(x)}")
     if x.dtype not in DTYPES:
@@ -47,6 +47,25 @@ def expect(operator: str, x: Tensor, /, **others: tuple[Tensor | None, tuple[int
             )
 
 
+def expect_axes(operator: str, **tensors: tuple[Tensor | None, tuple[int, ...]]) -> None:
+    """Refuse a tensor that has another number of axes than one of those given, or an empty one."""
+    for name, (tensor, axes) in tensors.items():
+        if tensor is not None and (tensor.dim() not in axes or 0 in tensor.shape):
+            wanted, kind = " or ".join(map(str, axes)), "a sequence" if axes == (3,) else "a tensor"
+            raise ValueError(
+                f"{LIBRARY}::{operator}: expected {name}, {kind} with {wanted} axes and none of them empty, "
+                f"got {describe(tensor)}"
+            )
+
+
+def sum_of_samples(parts: Tensor) -> Tensor:
+    """The sum of (batch, unit) over the batch, (unit,), the same for any number of threads.
+
+    torch cuts a sum into one part a thread where the result is a single number, and only there.
+    """
+    return parts.sum(0) if parts.shape[1] > 1 else torch.cat([parts, parts], dim=1).sum(0)[:1]
+
+
 def kept_shape(x: Tensor, state: Tensor, hidden_size: int, keep: str) -> tuple[int, ...]:
     """The shape of the sequence that ``keep`` names."""
     steps, batch = x.shape[:2]
@@ -54,6 +73,23 @@ def kept_shape(x: Tensor, state: Tensor, hidden_size: int, keep: str) -> tuple[i
     if keep not in shapes:
         raise ValueError(f"{LIBRARY}: expected keep to be one of {', '.join(map(repr, shapes))}, got {keep!r}")
     return shapes[keep]
+
+
+def expect_kept(
+    operator: str,
+    x: Tensor,
+    state: Tensor,
+    sequence: Tensor,
+    grad_sequence: Tensor | None,
+    grad_last: Tensor | None,
+    keep: str,
+) -> None:
+    """``expect`` for what a backward operator gets of its forward one, which must have kept a sequence of h."""
+    if keep == "last":
+        raise ValueError(f"{LIBRARY}::{operator}: expected a kept sequence, keep 'states' or 'hidden', got {keep!r}")
+    shape = kept_shape(x, state, state.shape[-1], keep)
+    gradients = {"grad_sequence": (grad_sequence, shape), "grad_last": (grad_last, tuple(state.shape))}
+    expect(operator, x, sequence=(sequence, shape), **gradients)
 
 
 def rows_contiguous(tensor: Tensor) -> Tensor:

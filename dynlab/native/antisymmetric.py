@@ -16,6 +16,7 @@ from dynlab.native.library import call
 
 
 def _expect(operator: str, x: Tensor, matrix: Tensor, state: Tensor) -> None:
+    _ops.expect_axes(operator, x=(x, (3,)), matrix=(matrix, (2,)))
     units = matrix.shape[0]
     columns = units if x.shape[-1] == units else 2 * units
     _ops.expect(
@@ -66,6 +67,7 @@ def antisymmetric(
 def _(
     x: Tensor, matrix: Tensor, state: Tensor, watch: Tensor | None, epsilon: float, keep: str, save: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
+    _expect("antisymmetric", x, matrix, state)
     pre = x.new_empty(x.shape) if save else x.new_empty(0)
     return state.new_empty(_ops.kept_shape(x, state, matrix.shape[0], keep)), torch.empty_like(state), pre
 
@@ -87,13 +89,7 @@ def antisymmetric_backward(
     ``sequence`` must have been kept: "states" or "hidden".
     """
     _expect("antisymmetric_backward", pre, matrix, state)
-    _ops.expect(
-        "antisymmetric_backward",
-        pre,
-        grad_sequence=(grad_sequence, shape := _ops.kept_shape(pre, state, matrix.shape[0], keep)),
-        grad_last=(grad_last, state.shape),
-        sequence=(sequence, shape if keep != "last" else (-1,)),
-    )
+    _ops.expect_kept("antisymmetric_backward", pre, state, sequence, grad_sequence, grad_last, keep)
     state, units, pre = state.contiguous(), matrix.shape[0], pre.contiguous()
     gated = pre.shape[2] != units
     rows, direct = _ops.gradient_rows(grad_sequence, keep)
@@ -134,6 +130,8 @@ def _(
     keep: str,
     adjoint: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _expect("antisymmetric_backward", pre, matrix, state)
+    _ops.expect_kept("antisymmetric_backward", pre, state, sequence, grad_sequence, grad_last, keep)
     adjoints = _ops.adjoint_rows(pre, state.shape[1], adjoint)
     return pre.new_empty(pre.shape), matrix.new_empty(matrix.shape), torch.empty_like(state), adjoints
 

@@ -31,7 +31,9 @@ def _expect(
     phi: str,
     sign: int,
 ) -> None:
-    where, units = f"dynlab::{operator}", x.shape[-1]
+    where = f"dynlab::{operator}"
+    _ops.expect_axes(operator, x=(x, (3,)), left=(left, (2,)), right=(right, (2,)), eta=(eta, (1, 2)))
+    units = x.shape[-1]
     _check.choice("phi", phi, tuple(PHI), where)
     _check.choice("sign", sign, (1, -1), where)
     if (left is None) != (right is None) or (left is None) == (weight is None):
@@ -142,6 +144,7 @@ def _(
     keep: str,
     save: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    _expect("incremental", x, weight, left, right, eta, state, phi, sign)
     steps, batch, units = x.shape
     pre = x.new_empty(steps, eta.shape[-1], batch, units) if save else x.new_empty(0)
     return state.new_empty(_ops.kept_shape(x, state, units, keep)), torch.empty_like(state), pre
@@ -169,17 +172,12 @@ def incremental_backward(
 
     ``sequence`` must have been kept: "states" or "hidden". Arguments as forward.
     """
+    _ops.expect_axes("incremental_backward", pre=(pre, (4,)))
     _expect("incremental_backward", pre[:, 0], weight, left, right, eta, state, phi, sign)
     steps, inner, batch, units = pre.shape
-    _ops.expect(
-        "incremental_backward",
-        pre[:, 0],
-        pre=(pre, (steps, eta.shape[-1], batch, units)),
-        grad_sequence=(grad_sequence, shape := _ops.kept_shape(pre[:, 0], state, units, keep)),
-        grad_last=(grad_last, state.shape),
-        sequence=(sequence, shape if keep != "last" else (-1,)),
-    )
-    pre = pre.contiguous()
+    _ops.expect("incremental_backward", pre[:, 0], pre=(pre, (steps, eta.shape[-1], batch, units)))
+    _ops.expect_kept("incremental_backward", pre[:, 0], state, sequence, grad_sequence, grad_last, keep)
+    pre, sequence = pre.contiguous(), _ops.rows_contiguous(sequence)
     state, eta = state.contiguous(), _ops.rows_contiguous(eta)
     weight, left, right = _ops.optional(weight), _ops.optional(left), _ops.optional(right)
     rows, direct = _ops.gradient_rows(grad_sequence, keep)
@@ -245,7 +243,9 @@ def _(
     keep: str,
     adjoint: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    _expect("incremental_backward", pre[:, 0], weight, left, right, eta, state, phi, sign)
     steps, _, batch, units = pre.shape
+    _ops.expect_kept("incremental_backward", pre[:, 0], state, sequence, grad_sequence, grad_last, keep)
     grad_x = pre.new_empty(steps, batch, units)
     parts = [pre.new_empty(0 if part is None else part.shape) for part in (weight, left, right)]
     adjoints = _ops.adjoint_rows(grad_x, units, adjoint)

@@ -17,6 +17,7 @@ from dynlab.native.library import call
 
 
 def _expect(operator: str, x: Tensor, u: Tensor, state: Tensor, phi: str) -> None:
+    _ops.expect_axes(operator, x=(x, (3,)))
     units = x.shape[-1]
     _check.choice("phi", phi, tuple(PHI), f"dynlab::{operator}")
     _ops.expect(operator, x, u=(u, (units,)), state=(state, (x.shape[1], units)))
@@ -54,6 +55,7 @@ def indrnn(x: Tensor, u: Tensor, state: Tensor, watch: Tensor | None, phi: str, 
 
 @indrnn.register_fake
 def _(x: Tensor, u: Tensor, state: Tensor, watch: Tensor | None, phi: str, keep: str) -> tuple[Tensor, Tensor]:
+    _expect("indrnn", x, u, state, phi)
     return state.new_empty(_ops.kept_shape(x, state, u.shape[0], keep)), torch.empty_like(state)
 
 
@@ -71,13 +73,8 @@ def indrnn_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, u, the initial state, and with ``adjoint`` dL/d state_t; arguments as forward."""
     _expect("indrnn_backward", x, u, state, phi)
-    _ops.expect(
-        "indrnn_backward",
-        x,
-        grad_sequence=(grad_sequence, shape := _ops.kept_shape(x, state, u.shape[0], keep)),
-        grad_last=(grad_last, state.shape),
-        sequence=(sequence, shape if keep != "last" else (-1,)),
-    )
+    _ops.expect_kept("indrnn_backward", x, state, sequence, grad_sequence, grad_last, keep)
+    sequence = _ops.rows_contiguous(sequence)
     x, state = _ops.rows_contiguous(x), state.contiguous()
     rows, direct = _ops.gradient_rows(grad_sequence, keep)
     grad_x, grad_state = torch.empty_like(x, memory_format=torch.contiguous_format), torch.empty_like(state)
@@ -100,7 +97,7 @@ def indrnn_backward(
         adjoint=adjoints,
     )
     call(arguments, "backward", x)
-    return grad_x, grad_u.sum(0), _ops.with_initial(grad_state, direct, adjoints), adjoints
+    return grad_x, _ops.sum_of_samples(grad_u), _ops.with_initial(grad_state, direct, adjoints), adjoints
 
 
 @indrnn_backward.register_fake
@@ -115,6 +112,8 @@ def _(
     keep: str,
     adjoint: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _expect("indrnn_backward", x, u, state, phi)
+    _ops.expect_kept("indrnn_backward", x, state, sequence, grad_sequence, grad_last, keep)
     adjoints = _ops.adjoint_rows(x, state.shape[1], adjoint)
     return x.new_empty(x.shape), torch.empty_like(u), torch.empty_like(state), adjoints
 

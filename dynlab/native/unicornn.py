@@ -16,6 +16,7 @@ from dynlab.native.library import call
 
 
 def _expect(operator: str, x: Tensor, w: Tensor, h: Tensor, state: Tensor) -> None:
+    _ops.expect_axes(operator, x=(x, (3,)))
     units = x.shape[-1]
     _ops.expect(operator, x, w=(w, (units,)), h=(h, (units,)), state=(state, (x.shape[1], 2 * units)))
 
@@ -61,7 +62,28 @@ def unicornn(
 def _(
     x: Tensor, w: Tensor, h: Tensor, state: Tensor, watch: Tensor | None, alpha: float, keep: str, reconstruct: bool
 ) -> tuple[Tensor, Tensor]:
+    _expect("unicornn", x, w, h, state)
     return state.new_empty(_ops.kept_shape(x, state, w.shape[0], keep)), torch.empty_like(state)
+
+
+def _expect_kept(
+    grad_sequence: Tensor | None,
+    grad_last: Tensor | None,
+    x: Tensor,
+    state: Tensor,
+    sequence: Tensor,
+    last: Tensor,
+    keep: str,
+) -> None:
+    shape = _ops.kept_shape(x, state, x.shape[-1], keep)
+    _ops.expect(
+        "unicornn_backward",
+        x,
+        grad_sequence=(grad_sequence, shape),
+        grad_last=(grad_last, state.shape),
+        sequence=(sequence, shape if sequence.numel() else sequence.shape),
+        last=(last, state.shape),
+    )
 
 
 @torch.library.custom_op("dynlab::unicornn_backward", mutates_args=())
@@ -83,15 +105,9 @@ def unicornn_backward(
     ``sequence`` is what the forward pass kept, empty to unwind it by Eq. (7); the rest as there.
     """
     _expect("unicornn_backward", x, w, h, state)
+    _expect_kept(grad_sequence, grad_last, x, state, sequence, last, keep)
     units = w.shape[0]
-    _ops.expect(
-        "unicornn_backward",
-        x,
-        grad_sequence=(grad_sequence, shape := _ops.kept_shape(x, state, units, keep)),
-        grad_last=(grad_last, state.shape),
-        sequence=(sequence if sequence.numel() else None, shape),
-        last=(last, state.shape),
-    )
+    sequence, last = _ops.rows_contiguous(sequence), last.contiguous()
     x, state, w, h = _ops.rows_contiguous(x), state.contiguous(), w.contiguous(), h.contiguous()
     rows, direct = _ops.gradient_rows(grad_sequence, keep)
     stored = None if sequence.numel() == 0 else sequence[1:, :, :units] if keep == "states" else sequence
@@ -119,7 +135,8 @@ def unicornn_backward(
         adjoint=adjoints,
     )
     call(arguments, "backward", x)
-    return grad_x, grad_w.sum(0), grad_h.sum(0), _ops.with_initial(grad_state, direct, adjoints), adjoints
+    grad_w, grad_h = _ops.sum_of_samples(grad_w), _ops.sum_of_samples(grad_h)
+    return grad_x, grad_w, grad_h, _ops.with_initial(grad_state, direct, adjoints), adjoints
 
 
 @unicornn_backward.register_fake
@@ -136,6 +153,8 @@ def _(
     keep: str,
     adjoint: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    _expect("unicornn_backward", x, w, h, state)
+    _expect_kept(grad_sequence, grad_last, x, state, sequence, last, keep)
     adjoints = _ops.adjoint_rows(x, state.shape[1], adjoint)
     return x.new_empty(x.shape), torch.empty_like(w), torch.empty_like(h), torch.empty_like(state), adjoints
 

@@ -1,7 +1,8 @@
 // Activations and their derivatives, written once for the vectorisers of g++ and clang and for nvcc.
 //
 // Everything rests on e = exp(-|u|) and e - 1, so that tanh keeps its relative accuracy near 0 and the
-// derivatives keep theirs in the tails, where 1 - tanh^2 would be 0. Below 3 ulp in float and in double.
+// derivatives keep theirs in the tails, where 1 - tanh^2 would be 0. tanh is within 5 ulp; relative error of the
+// derivatives in float: 1e-6 with fused multiply-add, 4e-6 without.
 #pragma once
 
 #include <cstdint>
