@@ -194,6 +194,12 @@ def _clone(case: Case) -> Run:
     return Run(lambda: x.clone())
 
 
+def _copy(case: Case) -> Run:
+    x = case.make().x.detach()
+    to = torch.zeros_like(x)
+    return Run(lambda: to.copy_(x))
+
+
 def _products(case: Case) -> Run:
     """As many multiplications as the recurrence and its backward pass need, in products as large as can be."""
     cell, rows = MODELS[case.model](case.hidden), case.steps * case.batch
@@ -216,6 +222,7 @@ def _products(case: Case) -> Run:
 
 STORE = "dynlab, store"
 CLONE = "one clone of x"
+COPY = "x copied to where something was"
 JAX = {
     "JAX lax.scan, jax.vjp": Contender(_jax),
     "JAX lax.scan, reverse scan by hand": Contender(partial(_jax, by_hand=True)),
@@ -227,6 +234,7 @@ UNICORNN: dict[str, Contender] = {
     'dynlab, store, keep="last"': Contender(partial(_dynlab, memory="store", keep="last"), 5, last=True),
     'dynlab, reconstruct, keep="last"': Contender(partial(_dynlab, memory="reconstruct", keep="last"), 3, last=True),
     CLONE: Contender(_clone, 2),
+    COPY: Contender(_copy, 2),
     "dynlab, reference backend": Contender(partial(_dynlab, backend="reference")),
     "torch loop": Contender(_loop),
     **JAX,
@@ -411,7 +419,9 @@ def explain(report: Report, device: str, rounds: int) -> None:
         "pass reads x and writes y, the backward pass reads x, y and dL/dy and writes dL/dx, 6 in all; with "
         "reconstruct y is not read, 5. A clone reads one and writes one, so these are 3 and 2.5 clones. With the loss "
         'at the end and keep="last" there is no dL/dy: 5 and, where y is not stored either, 3. A clone allocates its '
-        "result as the others do, and finds its input in the cache where that fits."
+        "result as the others do: fresh memory comes in pages of 4 KiB, each cleared as it is first written, which "
+        "can take longer than the copy itself; dynlab asks for huge pages. Both copies find x in the cache where that "
+        "fits."
     )
     if device == "cpu":
         report.note(f"dynlab's kernels: the {library.status('cpu').instruction_set} build.")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dynlab._check import describe
 from dynlab.native.library import DTYPES
+from dynlab.native.memory import new_sequence
 
 LIBRARY = "dynlab"
 
@@ -112,7 +113,7 @@ def kept(x: Tensor, state: Tensor, hidden_size: int, keep: str) -> tuple[Tensor,
 
     "states" is (T + 1, b, n), row 0 already filled; "hidden" (T, b, d); "last" is nothing.
     """
-    sequence = state.new_empty(kept_shape(x, state, hidden_size, keep))
+    sequence = new_sequence(state, kept_shape(x, state, hidden_size, keep))
     if keep == "states":
         sequence[0] = state
         return sequence, sequence[1:]
@@ -127,9 +128,14 @@ def gradient_rows(gradient: Tensor | None, keep: str) -> tuple[Tensor | None, Te
     return (gradient[1:], gradient[0]) if keep == "states" else (gradient, None)
 
 
+def adjoint_shape(x: Tensor, state_size: int, wanted: bool) -> tuple[int, ...]:
+    """The shape of dL/d state_t, (T + 1, b, n), or of nothing."""
+    return (x.shape[0] + 1, x.shape[1], state_size) if wanted else (0,)
+
+
 def adjoint_rows(x: Tensor, state_size: int, wanted: bool) -> Tensor:
-    """Memory for dL/d state_t, (T + 1, b, n), or nothing."""
-    return x.new_empty(x.shape[0] + 1, x.shape[1], state_size) if wanted else x.new_empty(0)
+    """Memory for dL/d state_t, or nothing."""
+    return new_sequence(x, adjoint_shape(x, state_size, wanted))
 
 
 def with_initial(grad_state: Tensor, direct: Tensor | None, adjoint: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from dynlab.native import _ops
 from dynlab.native.arguments import Antisymmetric
 from dynlab.native.library import call
+from dynlab.native.memory import new_sequence
 
 
 def _expect(operator: str, x: Tensor, matrix: Tensor, state: Tensor) -> None:
@@ -43,7 +44,7 @@ def antisymmetric(
     x, state, units = _ops.rows_contiguous(x), state.contiguous(), matrix.shape[0]
     sequence, rows = _ops.kept(x, state, units, keep)
     last = torch.empty_like(state)
-    pre = x.new_empty(x.shape if save else 0)
+    pre = new_sequence(x, x.shape if save else (0,))
     arguments = Antisymmetric.of(
         steps=x.shape[0],
         batch=x.shape[1],
@@ -54,7 +55,7 @@ def antisymmetric(
         matrix=matrix.contiguous(),
         state=state,
         last=last,
-        scratch=torch.empty_like(state),
+        scratch=state.new_empty(units + state.shape[0], units),
         x=x,
         h=rows,
         pre=pre,
@@ -93,8 +94,8 @@ def antisymmetric_backward(
     state, units, pre = state.contiguous(), matrix.shape[0], pre.contiguous()
     gated = pre.shape[2] != units
     rows, direct = _ops.gradient_rows(grad_sequence, keep)
-    grad_x, grad_state = torch.empty_like(pre), torch.empty_like(state)
-    delta = pre.new_empty(*pre.shape[:2], units) if gated else grad_x
+    grad_x, grad_state = new_sequence(pre, pre.shape), torch.empty_like(state)
+    delta = new_sequence(pre, (*pre.shape[:2], units)) if gated else grad_x
     adjoints = _ops.adjoint_rows(pre, units, adjoint)
     arguments = Antisymmetric.of(
         steps=pre.shape[0],
@@ -132,7 +133,7 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     _expect("antisymmetric_backward", pre, matrix, state)
     _ops.expect_kept("antisymmetric_backward", pre, state, sequence, grad_sequence, grad_last, keep)
-    adjoints = _ops.adjoint_rows(pre, state.shape[1], adjoint)
+    adjoints = pre.new_empty(_ops.adjoint_shape(pre, state.shape[1], adjoint))
     return pre.new_empty(pre.shape), matrix.new_empty(matrix.shape), torch.empty_like(state), adjoints
 
 

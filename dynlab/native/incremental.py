@@ -15,6 +15,7 @@ from dynlab import _check
 from dynlab.native import _ops
 from dynlab.native.arguments import PHI, Incremental
 from dynlab.native.library import call, load
+from dynlab.native.memory import new_sequence
 
 # Rows of the matrix product that makes the weight's gradient: enough for the BLAS, and still in the cache.
 _CHUNK_ROWS = 512
@@ -112,7 +113,7 @@ def incremental(
     steps, batch, units = x.shape
     sequence, rows = _ops.kept(x, state, units, keep)
     last = torch.empty_like(state)
-    pre = x.new_empty((steps, eta.shape[-1], batch, units) if save else 0)
+    pre = new_sequence(x, (steps, eta.shape[-1], batch, units) if save else (0,))
     arguments = Incremental.of(
         **_sizes(x, eta, left, phi, sign, zero, alpha),
         weight=_ops.optional(weight),
@@ -181,7 +182,7 @@ def incremental_backward(
     state, eta = state.contiguous(), _ops.rows_contiguous(eta)
     weight, left, right = _ops.optional(weight), _ops.optional(left), _ops.optional(right)
     rows, direct = _ops.gradient_rows(grad_sequence, keep)
-    grad_x, grad_state = pre.new_empty(steps, batch, units), torch.empty_like(state)
+    grad_x, grad_state = new_sequence(pre, (steps, batch, units)), torch.empty_like(state)
     adjoints = _ops.adjoint_rows(grad_x, units, adjoint)
     sizes = _sizes(grad_x, eta, left, phi, sign, zero, alpha)
     rank, slices = sizes["rank"], sizes["slices"]
@@ -248,7 +249,7 @@ def _(
     _ops.expect_kept("incremental_backward", pre[:, 0], state, sequence, grad_sequence, grad_last, keep)
     grad_x = pre.new_empty(steps, batch, units)
     parts = [pre.new_empty(0 if part is None else part.shape) for part in (weight, left, right)]
-    adjoints = _ops.adjoint_rows(grad_x, units, adjoint)
+    adjoints = grad_x.new_empty(_ops.adjoint_shape(grad_x, units, adjoint))
     return grad_x, parts[0], parts[1], parts[2], eta.new_empty(eta.shape), torch.empty_like(state), adjoints
 
 

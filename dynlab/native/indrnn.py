@@ -14,6 +14,7 @@ from dynlab import _check
 from dynlab.native import _ops
 from dynlab.native.arguments import PHI, Indrnn
 from dynlab.native.library import call
+from dynlab.native.memory import new_sequence
 
 
 def _expect(operator: str, x: Tensor, u: Tensor, state: Tensor, phi: str) -> None:
@@ -77,7 +78,7 @@ def indrnn_backward(
     sequence = _ops.rows_contiguous(sequence)
     x, state = _ops.rows_contiguous(x), state.contiguous()
     rows, direct = _ops.gradient_rows(grad_sequence, keep)
-    grad_x, grad_state = torch.empty_like(x, memory_format=torch.contiguous_format), torch.empty_like(state)
+    grad_x, grad_state = new_sequence(x, x.shape), torch.empty_like(state)
     grad_u = x.new_empty(x.shape[1], u.shape[0])
     adjoints = _ops.adjoint_rows(x, state.shape[1], adjoint)
     arguments = Indrnn.of(
@@ -114,7 +115,7 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     _expect("indrnn_backward", x, u, state, phi)
     _ops.expect_kept("indrnn_backward", x, state, sequence, grad_sequence, grad_last, keep)
-    adjoints = _ops.adjoint_rows(x, state.shape[1], adjoint)
+    adjoints = x.new_empty(_ops.adjoint_shape(x, state.shape[1], adjoint))
     return x.new_empty(x.shape), torch.empty_like(u), torch.empty_like(state), adjoints
 
 

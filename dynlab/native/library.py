@@ -90,7 +90,8 @@ def _load_cpu() -> ctypes.CDLL:
     if missing:
         raise OSError(f"torch {torch.__version__} does not show {' and '.join(missing)} to other libraries")
     library.dynlab_set_runtime.restype = None
-    library.dynlab_set_runtime(*map(ctypes.c_void_p, addresses))
+    own_threads = _address(borrowed, "MKL_Set_Num_Threads_Local")  # None where torch's BLAS is another
+    library.dynlab_set_runtime(*map(ctypes.c_void_p, (*addresses, own_threads)))
     return library
 
 

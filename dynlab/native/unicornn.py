@@ -13,6 +13,7 @@ from torch import Tensor
 from dynlab.native import _ops
 from dynlab.native.arguments import Unicornn
 from dynlab.native.library import call
+from dynlab.native.memory import new_sequence
 
 
 def _expect(operator: str, x: Tensor, w: Tensor, h: Tensor, state: Tensor) -> None:
@@ -111,7 +112,7 @@ def unicornn_backward(
     x, state, w, h = _ops.rows_contiguous(x), state.contiguous(), w.contiguous(), h.contiguous()
     rows, direct = _ops.gradient_rows(grad_sequence, keep)
     stored = None if sequence.numel() == 0 else sequence[1:, :, :units] if keep == "states" else sequence
-    grad_x, grad_state = torch.empty_like(x, memory_format=torch.contiguous_format), torch.empty_like(state)
+    grad_x, grad_state = new_sequence(x, x.shape), torch.empty_like(state)
     grad_w, grad_h = x.new_empty(2, x.shape[1], units)
     adjoints = _ops.adjoint_rows(x, state.shape[1], adjoint)
     arguments = Unicornn.of(
@@ -155,7 +156,7 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     _expect("unicornn_backward", x, w, h, state)
     _expect_kept(grad_sequence, grad_last, x, state, sequence, last, keep)
-    adjoints = _ops.adjoint_rows(x, state.shape[1], adjoint)
+    adjoints = x.new_empty(_ops.adjoint_shape(x, state.shape[1], adjoint))
     return x.new_empty(x.shape), torch.empty_like(w), torch.empty_like(h), torch.empty_like(state), adjoints
 
 

@@ -56,12 +56,15 @@ using dynlab::chosen;
 using dynlab::runtime;
 
 // ``parallel_for``, ``thread_count``: torch_parallel_for and torch_get_num_threads as torch/csrc/stable/c/shim.h
-// declares them, null to run on the calling thread; ``sgemm``, ``dgemm``: Fortran's BLAS.
-DYNLAB_EXPORT void dynlab_set_runtime(void* parallel_for, void* thread_count, void* sgemm, void* dgemm) {
+// declares them, null to run on the calling thread; ``sgemm``, ``dgemm``: Fortran's BLAS; ``blas_threads``:
+// MKL_Set_Num_Threads_Local where that BLAS is MKL, else null.
+DYNLAB_EXPORT void dynlab_set_runtime(void* parallel_for, void* thread_count, void* sgemm, void* dgemm,
+                                      void* blas_threads) {
     runtime.parallel_for = reinterpret_cast<decltype(runtime.parallel_for)>(parallel_for);
     runtime.thread_count = reinterpret_cast<decltype(runtime.thread_count)>(thread_count);
     runtime.sgemm = sgemm;
     runtime.dgemm = dgemm;
+    runtime.blas_threads = reinterpret_cast<decltype(runtime.blas_threads)>(blas_threads);
 }
 
 DYNLAB_EXPORT const char* dynlab_instruction_set() { return chosen->name; }

@@ -14,6 +14,35 @@ void multiply(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t 
     gemm(transpose_b ? "T" : "N", transpose_a ? "T" : "N", &n, &m, &k, &one, b, &b_row, a, &a_row, &beta, c, &c_row);
 }
 
+// While it lives, the BLAS uses the calling thread alone. MKL looks for more within a parallel region, too, and for
+// small products that takes longer than the product.
+class OneBlasThread {
+   public:
+    OneBlasThread() : before_(runtime.blas_threads ? runtime.blas_threads(1) : 0) {}
+    ~OneBlasThread() {
+        if (runtime.blas_threads) runtime.blas_threads(before_);
+    }
+    OneBlasThread(const OneBlasThread&) = delete;
+
+   private:
+    const int before_;
+};
+
+template <class Body>
+void parallel_slices(int64_t slices, Body body) {
+    parallel(slices, [&](int64_t index) {
+        const OneBlasThread one;
+        body(index);
+    });
+}
+
+// ``to`` (columns, rows) becomes the transpose of ``from``. A transposed operand the BLAS packs again at every step.
+template <class T>
+void transpose(const T* from, int64_t rows, int64_t columns, T* to) {
+    for (int64_t j = 0; j < columns; ++j)
+        for (int64_t i = 0; i < rows; ++i) to[j * rows + i] = from[i * columns + j];
+}
+
 // The rows of the batch that belong to a slice.
 struct Slice {
     int64_t first, rows;
@@ -37,14 +66,15 @@ template <class T>
 void antisymmetric_forward(const DynlabAntisymmetric& a) {
     const int64_t d = a.units;
     const T eps = static_cast<T>(a.epsilon);
-    parallel(a.slices, [&](int64_t index) {
+    T* const transposed = static_cast<T*>(a.scratch);
+    transpose(static_cast<const T*>(a.matrix), d, d, transposed);
+    parallel_slices(a.slices, [&](int64_t index) {
         const Slice slice(index, a.slices, a.batch);
-        T* const product = static_cast<T*>(a.scratch) + slice.first * d;
+        T* const product = transposed + (d + slice.first) * d;
         const Rows<T> last{static_cast<T*>(a.last) + slice.first * d, d};
         Rows<const T> hidden{static_cast<const T*>(a.state) + slice.first * d, d};
         for (int64_t t = 0; t < a.steps; ++t) {
-            multiply<T>(false, true, slice.rows, d, d, hidden.data, hidden.stride, static_cast<const T*>(a.matrix), d,
-                        T(0), product, d);
+            multiply<T>(false, false, slice.rows, d, d, hidden.data, hidden.stride, transposed, d, T(0), product, d);
             const Rows<T> next = a.h.data ? rows_of<T>(a.h, t, slice.first) : last;
             for (int64_t r = 0; r < slice.rows; ++r) {
                 const T* __restrict const mh = product + r * d;
@@ -80,7 +110,7 @@ template <class T>
 void antisymmetric_backward(const DynlabAntisymmetric& a) {
     const int64_t d = a.units;
     const T eps = static_cast<T>(a.epsilon);
-    parallel(a.slices, [&](int64_t index) {
+    parallel_slices(a.slices, [&](int64_t index) {
         const Slice slice(index, a.slices, a.batch);
         // The adjoint of the state lives where that of the first one is wanted.
         const Rows<T> adjoint{static_cast<T*>(a.grad_state) + slice.first * d, d};
@@ -135,11 +165,19 @@ struct Weight {
           left(static_cast<const T*>(a.left)),
           right(static_cast<const T*>(a.right)) {}
 
+    // Numbers in U^T, or in right^T and left^T after it.
+    static int64_t transposed_size(int64_t d, int64_t rank) { return rank ? 2 * d * rank : d * d; }
+    void make_transposed(T* to) const {
+        if (!rank) return transpose(dense, d, d, to);
+        transpose(right, rank, d, to);
+        transpose(left, d, rank, to + d * rank);
+    }
+
     // U s, without s itself where U = I + left right. ``through`` (m, rank) gets right s.
-    void apply(int64_t m, const T* s, T* through, T* out) const {
-        if (!rank) return multiply<T>(false, true, m, d, d, s, d, dense, d, T(0), out, d);
-        multiply<T>(false, true, m, rank, d, s, d, right, d, T(0), through, rank);
-        multiply<T>(false, true, m, d, rank, through, rank, left, rank, T(0), out, d);
+    void apply(int64_t m, const T* transposed, const T* s, T* through, T* out) const {
+        if (!rank) return multiply<T>(false, false, m, d, d, s, d, transposed, d, T(0), out, d);
+        multiply<T>(false, false, m, rank, d, s, d, transposed, rank, T(0), through, rank);
+        multiply<T>(false, false, m, d, rank, through, rank, transposed + d * rank, d, T(0), out, d);
     }
 
     // U^T delta likewise; ``through`` (m, rank) gets left^T delta.
@@ -161,7 +199,7 @@ struct Weight {
 // The memory a slice works in, cut from DynlabIncremental::scratch.
 template <class T>
 struct IncrementalScratch {
-    T *g, *product, *through, *gamma, *held, *lambda, *s, *delta, *chunk_through, *chunk_scratch;
+    T *g, *product, *through, *gamma, *held, *lambda, *parts, *transposed, *s, *delta, *chunk_through, *chunk_scratch;
 
     static int64_t most_rows(const DynlabIncremental& a) { return (a.batch + a.slices - 1) / a.slices; }
     static int64_t size(const DynlabIncremental& a) {
@@ -182,6 +220,8 @@ struct IncrementalScratch {
         take(gamma, chunk ? wide : 0);
         take(held, chunk ? wide : 0);
         take(lambda, chunk ? wide : 0);
+        take(parts, chunk ? a.units : 0);
+        take(transposed, chunk ? 0 : Weight<T>::transposed_size(a.units, a.rank));
         take(delta, wide * chunk);
         take(chunk_through, rows * a.rank * chunk);
         take(chunk_scratch, rows * a.rank * chunk);
@@ -216,9 +256,10 @@ void incremental_forward_slices(const DynlabIncremental& a) {
     const int64_t d = a.units;
     const T alpha = static_cast<T>(a.alpha), sign = static_cast<T>(a.sign), own = a.rank ? T(1) : T(0);
     const Weight<T> weight(a);
-    parallel(a.slices, [&](int64_t index) {
+    parallel_slices(a.slices, [&](int64_t index) {
         const Slice slice(index, a.slices, a.batch);
         const IncrementalScratch<T> memory(a, index);
+        weight.make_transposed(memory.transposed);
         const Rows<T> last{static_cast<T*>(a.last) + slice.first * d, d};
         Rows<const T> hidden{static_cast<const T*>(a.state) + slice.first * d, d};
         for (int64_t t = 0; t < a.steps; ++t) {
@@ -228,7 +269,7 @@ void incremental_forward_slices(const DynlabIncremental& a) {
                 sum_inner(sign, memory.g + r * d, hidden[r], memory.s + r * d, d);
             }
             for (int64_t k = 0; k < a.inner; ++k) {
-                weight.apply(slice.rows, memory.s, memory.through, memory.product);
+                weight.apply(slice.rows, memory.transposed, memory.s, memory.through, memory.product);
                 const T step = eta[k];
                 T* const pre_rows = a.pre ? static_cast<T*>(a.pre) + ((t * a.inner + k) * a.batch + slice.first) * d
                                           : memory.product;
@@ -265,7 +306,7 @@ void incremental_backward_slices(const DynlabIncremental& a) {
     const T* const state = static_cast<const T*>(a.state);
     const T* const grad_last = static_cast<const T*>(a.grad_last);
     const Weight<T> weight(a);
-    parallel(a.slices, [&](int64_t index) {
+    parallel_slices(a.slices, [&](int64_t index) {
         const Slice slice(index, a.slices, a.batch);
         const IncrementalScratch<T> memory(a, index);
         const int64_t rows = slice.rows, wide = rows * d;
@@ -293,7 +334,7 @@ void incremental_backward_slices(const DynlabIncremental& a) {
                 const T* __restrict const old = t ? row<const T>(a.h, t - 1, sample) : state + sample * d;
                 T* __restrict const g = memory.g + r * d;
                 start_inner(a, old, g);
-                for (int64_t k = 0; k < K; ++k) {
+                for (int64_t k = 0; k + 1 < K; ++k) {
                     const T* __restrict const pre = pre_of(k, r);
                     T* __restrict const sum = s + k * wide + r * d;
                     const T step = eta[k];
@@ -303,25 +344,27 @@ void incremental_backward_slices(const DynlabIncremental& a) {
                         g[j] = incremental_step<Phi>(step, alpha, pre[j], sum[j], g[j]);
                     }
                 }
+                sum_inner(sign, g, old, s + (K - 1) * wide + r * d, d);
             }
             copy(memory.gamma, memory.lambda, wide);
             fill(memory.held, T(0), wide);
             for (int64_t k = K - 1; k >= 0; --k) {
                 const T step = eta[k];
-                T total = 0;
+                fill(memory.parts, T(0), d);
                 for (int64_t r = 0; r < rows; ++r) {
                     const T* __restrict const pre = pre_of(k, r);
                     const T* __restrict const sum = s + k * wide + r * d;
                     const T* __restrict const gamma = memory.gamma + r * d;
                     T* __restrict const da = delta + k * wide + r * d;
                     T* __restrict const dx = row<T>(a.grad_x, t, slice.first + r);
-                    T part = 0;
-#pragma omp simd reduction(+ : part)
+                    T* __restrict const parts = memory.parts;
+#pragma omp simd
                     for (int64_t j = 0; j < d; ++j)
-                        da[j] = incremental_back<Phi>(step, alpha, pre[j], sum[j], gamma[j], part);
-                    total += part;
+                        da[j] = incremental_back<Phi>(step, alpha, pre[j], sum[j], gamma[j], parts[j]);
                     k == K - 1 ? copy(dx, da, d) : add(dx, da, d);
                 }
+                T total = 0;
+                for (int64_t j = 0; j < d; ++j) total += memory.parts[j];
                 deta[t * K + k] = total;
                 weight.apply_transposed(rows, delta + k * wide, through + k * rows * a.rank, memory.product);
                 const T* __restrict const da = delta + k * wide;

@@ -12,6 +12,7 @@ struct Runtime {
     int32_t (*thread_count)(uint32_t* count) = nullptr;
     void* sgemm = nullptr;
     void* dgemm = nullptr;
+    int (*blas_threads)(int count) = nullptr;  // for calls from this thread; returns what was set before
 };
 
 extern Runtime runtime;

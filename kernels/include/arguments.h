@@ -63,7 +63,7 @@ struct DynlabAntisymmetric {
     const void* matrix;  // (D, D), M
     const void* state;   // (B, D)
     void* last;          // (B, D), written forward
-    void* scratch;       // CPU: (B, D)
+    void* scratch;       // CPU, forward: (D + B, D)
     DynlabSequence x;    // (T, B, D or 2 D)
     DynlabSequence h;    // (T, B, D): written forward where present
     DynlabSequence pre;  // (T, B, D or 2 D), pre-activations: written forward where present, read backward

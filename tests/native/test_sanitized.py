@@ -26,7 +26,7 @@ PROGRAM = r"""
 #include "arguments.h"
 
 extern "C" {
-void dynlab_set_runtime(void*, void*, void*, void*);
+void dynlab_set_runtime(void*, void*, void*, void*, void*);
 int64_t dynlab_incremental_scratch(const DynlabIncremental*);
 #define BOTH(name, A) int dynlab_##name##_f32(const A*); int dynlab_##name##_f64(const A*);
 BOTH(unicornn_forward, DynlabUnicornn) BOTH(unicornn_backward, DynlabUnicornn)
@@ -187,7 +187,7 @@ void indrnn(const Options& o, int64_t phi) {
 template <class T>
 void antisymmetric(const Options& o, int64_t gated) {
     const int64_t t = o.t, b = o.b, d = o.d, g = d * (1 + gated);
-    Array<T> matrix(d * d, 1.0 / d), state(b * d, 1), last(b * d), scratch(b * d);
+    Array<T> matrix(d * d, 1.0 / d), state(b * d, 1), last(b * d), scratch((d + b) * d);
     Array<T> grad_last(b * d, 1), grad_state(b * d);
     Rows<T> x(t, b, g, 1, o.layout), hidden(t, b, d, 0, o.layout), pre(t, b, g, 0, 0);
     Rows<T> grad_h(t, b, d, 1, o.layout), grad_x(t, b, g, 0, 0), delta(t, b, d, 0, 0), adjoint(t + 1, b, d, 0, 0);
@@ -277,7 +277,7 @@ void all(const Options& o) {
 
 int main() {
     dynlab_set_runtime(reinterpret_cast<void*>(parallel_for), reinterpret_cast<void*>(thread_count),
-                       reinterpret_cast<void*>(gemm<float>), reinterpret_cast<void*>(gemm<double>));
+                       reinterpret_cast<void*>(gemm<float>), reinterpret_cast<void*>(gemm<double>), nullptr);
 #if defined(OUT_OF_BOUNDS)
     // One number too few for the last state.
     Array<float> w(5, 1), h(5, 1), state(20, 1), last(19);
