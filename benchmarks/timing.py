@@ -104,10 +104,10 @@ def _hold(prepare: Callable[..., Callable[[], Any]], arguments: tuple) -> None:
 
 
 def _time_held() -> float:
-    """Seconds of one run, of a short one the median of five: the first finds its pages gone cold."""
+    """Seconds of one run, of shorter ones the median of five or three: the first finds its pages gone cold."""
     gc.collect()
     seconds: list[float] = []
-    while len(seconds) < (5 if not seconds or seconds[0] < 0.5 else 1):
+    while not seconds or len(seconds) < (5 if seconds[0] < 0.5 else 3 if seconds[0] < 2 else 1):
         begin = time.perf_counter()
         _held[-1]()
         seconds.append(time.perf_counter() - begin)

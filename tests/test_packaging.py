@@ -83,7 +83,8 @@ def test_citation_agrees_with_the_references():
 
 def test_import_is_light():
     heavy = (
-        "xarray matplotlib scipy sklearn pykeops ipywidgets zarr pooch typer rich jupyterlab pandas torchrecurrent"
+        "xarray matplotlib scipy sklearn pykeops ipywidgets zarr pooch typer rich jupyterlab pandas torchrecurrent "
+        "lightning pytorch_lightning torchmetrics tensorboard"
     ).split()
     code = "import sys, json, dynlab; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -60,31 +61,8 @@ def loop(
         optimizer.step()
 
 
-PLAIN_LOOP = """
-import torch
-import dynlab
-
-class Mine(dynlab.Cell):
-    def __init__(self, input_size, hidden_size):
-        super().__init__(input_size, hidden_size)
-        self.linear = torch.nn.Linear(input_size + hidden_size, hidden_size)
-    def forward(self, x, h):
-        return h + 0.1 * torch.tanh(self.linear(torch.cat([x, h], -1)))
-
-model = dynlab.Network([Mine(2, 16)], dynlab.Readout(16, 1))
-optimizer = torch.optim.Adam(model.parameters())
-held = torch.randn(50, 2, 2)
-with dynlab.Recorder("run.zarr", model, held, every=10) as recorder:
-    for _ in range(30):
-        inputs = torch.randn(50, 8, 2)
-        with recorder.watching():
-            loss = (model.read(inputs) - inputs[0, :, :1]).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        recorder.step(loss)
-        optimizer.step()
-print(dynlab.open_recording("run.zarr").log_live_gradient_norm.sel(live_time=0).values)
-"""
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+(PLAIN_LOOP,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "Recorder(" in block]
 
 
 def test_a_plain_loop_with_a_cell_of_ones_own(tmp_path: Path) -> None:

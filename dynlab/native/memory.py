@@ -15,7 +15,7 @@ _WORTH_IT = 4 * _HUGE
 
 
 def new_sequence(like: Tensor, shape: Sequence[int]) -> Tensor:
-    """An empty tensor in the dtype and on the device of ``like``, in huge pages where the system grants them on request.
+    """An empty tensor in the dtype and on the device of ``like``, in huge pages where the system grants them.
 
     Fresh memory is given to a process page by page as it is first written, at half a microsecond a page: for a long
     sequence in pages of 4 KiB that takes longer than writing it.

@@ -64,6 +64,10 @@ class Task(ABC):
     def _open(self, split: Split, steps: int, seed: int) -> tuple[int | None, Callable[[int], Sample]]:
         """How many samples a split has, None for as many as are wanted, and the function that gives the i-th."""
 
+    def available(self, split: Split = "train") -> int | None:
+        """How many samples a split has; None where they are drawn, as many as are wanted."""
+        return self._open(*self._checked(split, None, 0, f"{self.key}.available"))[0]
+
     def dataset(
         self, split: Split = "train", steps: int | None = None, seed: int = 0, size: int | None = None
     ) -> Samples:

@@ -94,9 +94,7 @@ class TaskData(LightningDataModule):
     def __init__(self, task: Task, settings: Settings, workers: int = 0) -> None:
         super().__init__()
         self.task, self.settings, self.workers = task, settings, workers
-        # None: as many samples as are asked for.
-        available = task._open("train", task.length, settings.seed)[0]
-        self.drawn = available is None
+        self.drawn = task.available("train") is None
         self.fresh = self.drawn and settings.iterations is not None and settings.train_size is None
         if self.fresh:
             size: int | None = settings.batch * (settings.iterations or 0)

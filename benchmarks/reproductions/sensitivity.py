@@ -1,0 +1,138 @@
+"""Why cells learn the adding problem or do not, from what dynlab measures on them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+import dynlab
+from benchmarks.reproductions.experiment import Outcome, best_of, differing
+from dynlab.checkpoint import load_checkpoint
+from dynlab.network import Network
+from dynlab.tasks import get_task
+
+SEQUENCES = 512
+BINS = 20
+
+
+class Response(NamedTuple):
+    """d answer / d number of a trained network on sequences it has not seen; a perfect one has 1 at marks, else 0.
+
+    Attributes:
+        times: middles of the bins. mean, spread: at marked steps of a bin, over sequences.
+        elsewhere: root mean square at steps without a mark.
+    """
+
+    times: np.ndarray
+    mean: np.ndarray
+    spread: np.ndarray
+    elsewhere: float
+
+
+def response(network: Network, task: str) -> Response:
+    """How the answer changes with the number at each step."""
+    samples = get_task(task).dataset("test", seed=0, size=SEQUENCES)
+    inputs, _ = get_task(task).collate([samples[index] for index in range(SEQUENCES)])
+    inputs.requires_grad_()
+    (gradient,) = torch.autograd.grad(network.read(inputs).sum(), inputs)
+    slopes, marked = gradient[..., 0].numpy(), inputs.detach()[..., 1].numpy() == 1
+    steps = len(slopes)
+    edges = np.linspace(0, steps, BINS + 1)
+    bins = np.digitize(np.arange(steps), edges) - 1
+    found = [slopes[bins == index][marked[bins == index]] for index in range(BINS)]
+    return Response(
+        (edges[:-1] + edges[1:]) / 2,
+        np.array([part.mean() for part in found]),
+        np.array([part.std() for part in found]),
+        float(np.sqrt(np.square(slopes[~marked]).mean())),
+    )
+
+
+def gradient_ratio(network: Network, task: str) -> float:
+    """log10 of |d state_T / d state_1| over |d state_T / d state_{T-1}|, the mean over four sequences."""
+    samples = get_task(task).dataset("test", seed=0, size=4)
+    inputs, _ = get_task(task).collate([samples[index] for index in range(4)])
+    data = dynlab.record(network, inputs, probes=["GradientNorm"])
+    return float(data.log_gradient_ratio.mean()) / math.log(10)
+
+
+def response_section(outcomes: list[Outcome], folder: Path) -> list[str]:
+    """What the best network of every row does with a marked number, and how iRNN's gradients went while it learned."""
+    lines = ["## What the trained networks do with a marked number", ""]
+    lines += [
+        f"d answer / d number on {SEQUENCES} test sequences, by reverse-mode differentiation through the whole "
+        "sequence: 1 at both marks, wherever they are, and 0 elsewhere solves the problem. The ratio is dynlab's "
+        "`GradientNorm`, log10 of |d state_T / d state_1| over |d state_T / d state_(T-1)|.",
+        "",
+        "| | test MSE | at marks, mean | at marks in the first quarter | in the last quarter | elsewhere, rms | "
+        "log10 gradient ratio |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    drawn: list[tuple[str, Response]] = []
+    rows = {id(outcome.row): outcome.row for outcome in outcomes}
+    for row in rows.values():
+        best = best_of((one for one in outcomes if one.row is row), sign=-1)
+        if best is None or best.test is None:
+            continue
+        cell, _ = load_checkpoint(best.folder / "model.pt")
+        assert isinstance(cell, Network)
+        measured = response(cell.eval(), best.settings.task)
+        quarter = BINS // 4
+        title = row.title if best.settings.iterations == 1000 else f"{row.title}, longer"
+        numbers = measured.mean.mean(), measured.mean[:quarter].mean(), measured.mean[-quarter:].mean()
+        shown = " | ".join(f"{value:+.2f}" for value in numbers)
+        ratio = gradient_ratio(cell, best.settings.task)
+        lines.append(f"| {title} | {best.test:.4f} | {shown} | {measured.elsewhere:.3f} | {ratio:+.2f} |")
+        drawn.append((title, measured))
+    _draw(drawn, folder / "adding_response.png")
+    lines += ["", "![Response to a marked number, against its time](adding_response.png)", ""]
+    return lines + _recorded_section(outcomes)
+
+
+def _draw(drawn: list[tuple[str, Response]], path: Path) -> None:
+    columns = 4
+    rows = -(-len(drawn) // columns)
+    figure = Figure(figsize=(2.6 * columns, 1.9 * rows + 0.4), layout="constrained")
+    for axes, (title, one) in zip(
+        figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat, drawn, strict=False
+    ):
+        axes.axhline(1, color="0.6", lw=1, ls=(0, (4, 3)))
+        axes.fill_between(one.times, one.mean - one.spread, one.mean + one.spread, alpha=0.3, lw=0)
+        axes.plot(one.times, one.mean, lw=1.5)
+        axes.set_title(title, fontsize="small")
+        axes.set_ylim(-1, 2)
+    for axes in figure.axes[len(drawn) :]:
+        axes.set_axis_off()
+    figure.supxlabel("time of the mark", fontsize="medium")
+    figure.supylabel("d answer / d marked number", fontsize="medium")
+    figure.savefig(path, dpi=110)
+
+
+def _recorded_section(outcomes: list[Outcome]) -> list[str]:
+    """The gradient ratio along the trainings that were recorded."""
+    lines = [
+        "## iRNN's gradients while it learns",
+        "",
+        "log10 gradient ratio of the recorded trainings (the `Recorder`, two held sequences) at the first record, at "
+        "the middle one and at the last; above 2 dynlab says exploding, below -2 vanishing.",
+        "",
+        "| | setting | first | middle | last | at update | outcome, validation MSE |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for outcome in outcomes:
+        place = outcome.folder / "recording.zarr"
+        if outcome.settings.record_every is None or outcome.settings.seed or not place.exists():
+            continue
+        data = dynlab.open_recording(place)
+        ratio = data.log_gradient_ratio
+        values = ratio.mean([dim for dim in ratio.dims if dim != "step"]).values / math.log(10)
+        shown = " | ".join(f"{values[index]:+.2f}" for index in (0, len(values) // 2, -1))
+        setting = differing(outcome.settings, [one.settings for one in outcomes if one.row is outcome.row])
+        ended = f"{outcome.validation:.4f}" if outcome.validation is not None else "not finite"
+        lines.append(f"| {outcome.row.title} | {setting} | {shown} | {int(data.step[-1]):,} | {ended} |")
+    return [*lines, ""]
