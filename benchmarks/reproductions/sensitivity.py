@@ -83,12 +83,11 @@ def response_section(outcomes: list[Outcome], folder: Path) -> list[str]:
         assert isinstance(cell, Network)
         measured = response(cell.eval(), best.settings.task)
         quarter = BINS // 4
-        title = row.title if best.settings.iterations == 1000 else f"{row.title}, longer"
         numbers = measured.mean.mean(), measured.mean[:quarter].mean(), measured.mean[-quarter:].mean()
         shown = " | ".join(f"{value:+.2f}" for value in numbers)
         ratio = gradient_ratio(cell, best.settings.task)
-        lines.append(f"| {title} | {best.test:.4f} | {shown} | {measured.elsewhere:.3f} | {ratio:+.2f} |")
-        drawn.append((title, measured))
+        lines.append(f"| {row.title} | {best.test:.4f} | {shown} | {measured.elsewhere:.3f} | {ratio:+.2f} |")
+        drawn.append((row.title, measured))
     _draw(drawn, folder / "adding_response.png")
     lines += ["", "![Response to a marked number, against its time](adding_response.png)", ""]
     return lines + _recorded_section(outcomes)
