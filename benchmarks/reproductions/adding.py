@@ -1,4 +1,4 @@
-"""The adding problem at T = 200: iRNN Fig. 3a (section 4.2), and cells that other papers publish on it."""
+"""The adding problem at T = 200: iRNN Figs. 3a and 4c (sections 4.2, 4.3.1), and cells that it does not have."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _irnn(K: int) -> Row:
     chosen = Settings(**{**preset, "evaluate_every": 50, "record_every": 50})
     paper = {"clip": None, "lr_of": {}, "schedule": "constant"}
     tries = ({}, {**paper, "cell": f"irnn:K={K},rank=16"}, {**paper, "cell": f"irnn:K={K},recurrent=full"})
-    return Row(f"iRNN, K = {K}", vary(chosen, *tries), "near 0 within 1,000", (1, 2) if K == 1 else ())
+    return Row(f"iRNN, K = {K}", vary(chosen, *tries), "0 (Fig. 3a)", (1, 2) if K == 1 else ())
 
 
 def _cell(title: str, *tries: dict[str, object], published: str = "") -> Row:
@@ -34,9 +34,10 @@ EXPERIMENT = Experiment(
     better="lower",
     threshold=0.01,
     notes=(
-        "iRNN section 4.2 and Fig. 3a: 128 hidden units (Table 5), batches of 128 fresh sequences, Adam. A constant "
-        "answer has a mean squared error of 0.167. The paper shows curves without numbers: those of iRNN with K = 1, "
-        "5, 10 reach 0 within 1,000 iterations, those of RNN, LSTM and FastRNN stay.",
+        "iRNN Figs. 3a and 4c: 128 hidden units (Table 5), batches of 128 fresh sequences, Adam. A constant answer has "
+        "a mean squared error of 0.167. The paper shows curves without numbers and says of them: iRNN reaches 0, with "
+        "K = 5 and 10 sooner than with K = 1; FastRNN does in twice as many iterations; in 2,000 iterations the others "
+        "do not, and LSTM needs more than 10,000 (its footnote 4, after Arjovsky et al.).",
         "The search: three settings a row, 1,000 updates each, seed 0; the best validation score counts (1,000 "
         "sequences), and is given here for 10,000 test sequences. Where a setting is not said, the gradient is clipped "
         "at norm 1 and the learning rate is among 1e-2, 3e-3 and 1e-3. iRNN's three are the committed preset "
@@ -46,14 +47,15 @@ EXPERIMENT = Experiment(
     ),
     rows=(
         *(_irnn(K) for K in (1, 5, 10)),
-        _cell("RNN (tanh)", *({"cell": "elman", **rate} for rate in _RATES), published="stays"),
-        _cell("LSTM", *({"cell": "lstm", **rate} for rate in _RATES), published="stays"),
-        _cell("FastRNN", *({"cell": "fastrnn", **rate} for rate in _RATES), published="stays"),
+        _cell("RNN (tanh)", *({"cell": "elman", **rate} for rate in _RATES), published="not in 2,000"),
+        _cell("LSTM", *({"cell": "lstm", **rate} for rate in _RATES), published="not in 2,000"),
+        _cell("FastRNN", *({"cell": "fastrnn", **rate} for rate in _RATES), published="0, in twice the updates"),
         _cell(
             "AntisymmetricRNN",
             {"cell": "antisymmetric:epsilon=0.01,gamma=0.01"},
             {"cell": "antisymmetric:epsilon=0.1,gamma=0.01"},
             {"cell": "antisymmetric:epsilon=0.1,gamma=0.01", "lr": 3e-3},
+            published="not in 2,000",
         ),
         _cell("coRNN", {"cell": _CORNN, "lr": 2e-2}, {"cell": _CORNN}, {"cell": _CORNN, "lr": 3e-3}),
         _cell(

@@ -92,8 +92,11 @@ def find_preset(name: str, task: str | None = None, cell: str | None = None) -> 
     return best
 
 
-def _likeness(mine: str, other: str | None) -> int:
-    """2 for equal specifications, 1 for equal keys, 0 for others."""
+def _likeness(mine: str, other: str | None) -> float:
+    """0 for another key, else from 1 to 2, for equal specifications, by the share of options that are equal."""
     if other is None:
         return 1
-    return 2 if parse_spec(mine) == parse_spec(other) else int(parse_spec(mine)[0] == parse_spec(other)[0])
+    (key, options), (wanted_key, wanted) = parse_spec(mine), parse_spec(other)
+    either = {*options.items(), *wanted.items()}
+    share = len(options.items() & wanted.items()) / len(either) if either else 1.0
+    return 1 + share if key == wanted_key else 0

@@ -90,6 +90,7 @@ def test_published_parameter_counts(name: str, count: float) -> None:
 def test_a_paper_and_a_task_find_it() -> None:
     assert find_preset("irnn", "adding:T=200").name == "irnn-adding-K1"
     assert find_preset("irnn", "adding:T=500", "irnn:K=5,rank=16").name == "irnn-adding-K5"
+    assert find_preset("irnn", "har2", "irnn:K=5").name == "irnn-har2-K5"
     assert find_preset("unicornn", "mnist_permuted").name == "unicornn-mnist_permuted-128"
     assert find_preset("antisymmetric", "cifar10", "gated_antisymmetric").name == "antisymmetric-cifar10-gated"
     assert find_preset("unicornn", "lorenz96:F=8").name == "unicornn-lorenz96-F8"
