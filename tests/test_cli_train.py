@@ -132,7 +132,8 @@ def test_options_override_a_preset(
     code, _, err = inside(arguments, tmp_path, monkeypatch, capsys)
     assert code == 0, err
     settings = dynlab.training.Settings.load(tmp_path / "run" / "settings.json")
-    assert (settings.task, settings.cell, settings.lr, settings.clip) == ("adding:T=9", "irnn:K=5,rank=16", 3e-3, 1.0)
+    assert (settings.task, settings.cell) == ("adding:T=9", "irnn:K=5,rank=16,eta=0.002")
+    assert (settings.lr, settings.clip) == (1e-2, 1.0)
     assert (settings.hidden_size, settings.lr_of, settings.preset) == (4, {"eta": 0.5}, "irnn-adding-K5")
 
 

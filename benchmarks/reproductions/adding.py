@@ -15,15 +15,21 @@ def _irnn(K: int) -> Row:
     preset = find_preset(f"irnn-adding-K{K}").values
     chosen = Settings(**{**preset, "evaluate_every": 50, "record_every": 50})
     paper = {"clip": None, "lr_of": {}, "schedule": "constant"}
-    tries = ({}, {**paper, "cell": f"irnn:K={K},rank=16"}, {**paper, "cell": f"irnn:K={K},recurrent=full"})
+    tries = ({}, {**paper, "cell": f"irnn:K={K},rank=16"})
     return Row(f"iRNN, K = {K}", vary(chosen, *tries), "0 (Fig. 3a)", (1, 2) if K == 1 else ())
+
+
+def _gaussian(K: int) -> Row:
+    paper = Settings(**find_preset("irnn-adding-paper").values)
+    cell = {"cell": f"irnn:K={K},recurrent=full", "evaluate_every": 50, "record_every": 50}
+    return Row(f"iRNN, K = {K}, Gaussian U", vary(paper, cell, {**cell, "lr": 3e-3, "clip": 1.0}), "0 (Fig. 3a)")
 
 
 def _cell(title: str, *tries: dict[str, object], published: str = "") -> Row:
     return Row(title, vary(COMMON, *tries), published)
 
 
-_RATES = ({"lr": 1e-2}, {"lr": 3e-3}, {"lr": 1e-3})
+_RATES = ({"lr": 1e-2}, {"lr": 3e-3})
 # adding_task.py of its authors.
 _CORNN = "cornn:dt=0.06,gamma=66,epsilon=15"
 
@@ -38,36 +44,34 @@ EXPERIMENT = Experiment(
         "a mean squared error of 0.167. The paper shows curves without numbers and says of them: iRNN reaches 0, with "
         "K = 5 and 10 sooner than with K = 1; FastRNN does in twice as many iterations; in 2,000 iterations the others "
         "do not, and LSTM needs more than 10,000 (its footnote 4, after Arjovsky et al.).",
-        "The search: three settings a row, 1,000 updates each, seed 0; the best validation score counts (1,000 "
+        "The search: two settings a row, 1,000 updates each, seed 0; the best validation score counts (1,000 "
         "sequences), and is given here for 10,000 test sequences. Where a setting is not said, the gradient is clipped "
-        "at norm 1 and the learning rate is among 1e-2, 3e-3 and 1e-3. iRNN's three are the committed preset "
+        "at norm 1 and the learning rate is 1e-2 or 3e-3. iRNN's two are the committed preset "
         "(`irnn-adding-K1`, ...: eta = 0.01 / K, its rate 1e-4, clipped, a tenth of the learning rate from update 600) "
         "and the paper's section 4.1 to the letter (eta = 0.01, learning rate 1e-2 for everything, constant, not "
-        "clipped) with U = I + V H and with a Gaussian U.",
+        "clipped) with U = I + V H. A Gaussian U is tried with that and with a learning rate of 3e-3, clipped.",
     ),
     rows=(
         *(_irnn(K) for K in (1, 5, 10)),
+        *(_gaussian(K) for K in (1, 5)),
         _cell("RNN (tanh)", *({"cell": "elman", **rate} for rate in _RATES), published="not in 2,000"),
         _cell("LSTM", *({"cell": "lstm", **rate} for rate in _RATES), published="not in 2,000"),
         _cell("FastRNN", *({"cell": "fastrnn", **rate} for rate in _RATES), published="0, in twice the updates"),
         _cell(
             "AntisymmetricRNN",
-            {"cell": "antisymmetric:epsilon=0.01,gamma=0.01"},
             {"cell": "antisymmetric:epsilon=0.1,gamma=0.01"},
             {"cell": "antisymmetric:epsilon=0.1,gamma=0.01", "lr": 3e-3},
             published="not in 2,000",
         ),
-        _cell("coRNN", {"cell": _CORNN, "lr": 2e-2}, {"cell": _CORNN}, {"cell": _CORNN, "lr": 3e-3}),
+        _cell("coRNN", {"cell": _CORNN, "lr": 2e-2}, {"cell": _CORNN, "lr": 3e-3}),
         _cell(
             "UnICORNN, 1 layer",
             {"cell": "unicornn:dt=0.126,alpha=13"},
-            {"cell": "unicornn:dt=0.034,alpha=0"},
             {"cell": "unicornn:dt=0.126,alpha=1"},
         ),
         _cell(
             "UnICORNN, 3 layers",
             {"cell": "unicornn:dt=0.126,alpha=13", "layers": 3},
-            {"cell": "unicornn:dt=0.034,alpha=0", "layers": 3},
             {"cell": "unicornn:dt=0.126,alpha=1", "layers": 3},
         ),
     ),

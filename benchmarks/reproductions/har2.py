@@ -32,7 +32,18 @@ EXPERIMENT = Experiment(
     metric="accuracy",
     better="higher",
     show=lambda score: f"{100 * score:.2f} %",
-    notes=(),
+    notes=(
+        "iRNN Tables 3 and 9, section 4.3.4 and appendix A.4: 80 hidden units (Table 5), ReLU, Adam, learning rate "
+        "1e-2, batches of 128, each channel with mean 0 and variance 1, six activities made two. The published numbers "
+        "are for all 7,352 training and 2,947 test windows. These are for a third of them, the subset at hand (2,400 "
+        "and 950 windows; a part of the 2,400 is held out to validate): with 950 the standard error of an accuracy of "
+        "95 % is 0.7 points.",
+        f"The search: three settings a row, {EPOCHS} epochs each (the paper gives no number), the parameters of the "
+        "best validation; the best setting with two more seeds; the mean over seeds is given, and their range. iRNN's "
+        "three are the paper's protocol to the letter, and with the gradient clipped at norm 1 and a learning rate of "
+        "1e-4 for eta, at 3e-3 and 1e-2 for the rest. The others are clipped at norm 1 and have the learning rates "
+        "1e-2, 3e-3 and 1e-3.",
+    ),
     rows=(
         _irnn(1, "95.32 %"),
         _irnn(5, "96.30 %"),
