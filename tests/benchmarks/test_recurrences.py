@@ -29,7 +29,7 @@ def test_quick_prints_a_table_for_every_model_and_contenders_agree(run, tmp_path
         assert f"{model}: at (40, 3, 8) the outputs and gradients" in written
     # Contender, milliseconds, ratio to dynlab; for UnICORNN also clones of x and the least possible.
     rows = re.findall(r"^\| (.+?) \| ([\d.]+) \| ([\d.]+) \|", written, re.MULTILINE)
-    assert len(rows) == 12 + 5 * 7
+    assert len(rows) == 13 + 5 * 7
     assert all(float(milliseconds) > 0 for _, milliseconds, _ in rows)
     assert re.search(r"^\| dynlab, store \| [\d.]+ \| 1.00 \| [\d.]+ \| 3.0 \| 2 \|$", written, re.MULTILINE)
     assert re.search(r"^\| dynlab, reconstruct \| [\d.]+ \| [\d.]+ \| [\d.]+ \| 2.5 \| 2 \|$", written, re.MULTILINE)
