@@ -81,11 +81,15 @@ def run_all(experiment: Experiment, wanted: Sequence[tuple[Row, Settings]], runs
     ):
         bar = progress.add_task(experiment.name, total=len(todo))
         futures = {pool.submit(train_one, settings, place): (row, settings) for row, settings, place in todo}
-        for future in as_completed(futures):
-            future.result()
-            row, settings = futures[future]
-            print(f"{experiment.name}: {row.title}: {settings.describe()}: done", file=sys.stderr, flush=True)
-            progress.advance(bar)
+        try:
+            for future in as_completed(futures):
+                future.result()
+                row, settings = futures[future]
+                print(f"{experiment.name}: {row.title}: {settings.describe()}: done", file=sys.stderr, flush=True)
+                progress.advance(bar)
+        except BaseException:  # Ctrl-C, or one that failed: do not begin on the others
+            pool.shutdown(cancel_futures=True)
+            raise
     outcomes = [Outcome.read(row, settings, place) for (row, settings), place in zip(wanted, places, strict=True)]
     return [outcome for outcome in outcomes if outcome is not None]
 
@@ -162,15 +166,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2, help="trainings at a time, a thread each (default: 2)")
     parser.add_argument("--only", default="", metavar="ROW", help="train rows with this in their title; no tables")
     parser.add_argument("--quick", action="store_true", help="tiny networks, three updates: a look, no result")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the tables")
+    parser.add_argument("--results", type=Path, help="folder of the tables (default: results beside this file)")
     given = parser.parse_args(arguments)
+    if given.results is None:
+        given.results = given.runs if given.quick else RESULTS  # a look must not take the place of a result
     experiment = load(given.name, given.quick)
     rows = tuple(row for row in experiment.rows if given.only.lower() in row.title.lower())
     if not rows:
         print(f"benchmarks: expected --only to name a row, got {given.only!r}", file=sys.stderr)
         return 2
     torch.set_num_threads(1)
-    tried, again = search(replace(experiment, rows=rows), given.runs, given.workers)
+    try:
+        tried, again = search(replace(experiment, rows=rows), given.runs, given.workers)
+    except KeyboardInterrupt:
+        print("benchmarks: stopped; the same command goes on from the last checkpoints", file=sys.stderr)
+        return 130
     if given.only:
         return 0
     given.results.mkdir(parents=True, exist_ok=True)

@@ -27,6 +27,17 @@ def test_code_runs_verbatim(block: str, tmp_path: Path) -> None:
     assert done.stdout.strip()
 
 
+def test_its_training_commands_run(tmp_path: Path) -> None:
+    commands = re.findall(r"^    \.venv/bin/(dynlab (?:train|compare --task) .*?)(?:  +#.*)?$", README, re.MULTILINE)
+    assert len(commands) == 3
+    tiny = {"train": "--iterations 1 --batch 2 --no-test --no-tensorboard", "compare": "--T 20 --hidden-size 8"}
+    for command in commands:
+        program, kind, *arguments = command.split()
+        line = [str(Path(sys.executable).with_name(program)), kind, *arguments, *tiny[kind].split()]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+
+
 def test_the_promised_lengths() -> None:
     """A ten-line quick start, and a cell of one's own in five lines."""
     lines = [[line for line in block.splitlines() if line.strip()] for block in BLOCKS]
