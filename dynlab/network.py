@@ -216,7 +216,7 @@ class Network(Cell):
         return pairs
 
     def linearize(self, term: Tensor, states: Tensor) -> Linearization:
-        """Block lower triangular: each layer's own Jacobian, and its drive by the layers below."""
+        """Block lower triangular: each layer's own Jacobian, and its drive by the layers below; one layer's as it is."""
         inputs, first = self._split(term)
         below: list[Tensor] = [inputs]
         layers = []
@@ -231,7 +231,9 @@ class Network(Cell):
             tuple(self.skips[str(index)] if str(index) in self.skips else None for index in range(len(layers))),
             self.input_size,
         )
-        return Linearization(LayeredJacobian(tuple(layers), wiring), LayeredDrive(tuple(layers), wiring))
+        alone = len(layers) == 1 and not self.skips
+        jacobian = layers[0].jacobian if alone else LayeredJacobian(tuple(layers), wiring)
+        return Linearization(jacobian, LayeredDrive(tuple(layers), wiring))
 
     def time_steps(self, inputs: Tensor | None = None, states: Tensor | None = None) -> TimeStep:
         raise ValueError("Network: expected the time-steps of one layer at a time; see layer_inputs and cells")

@@ -56,6 +56,21 @@ def test_scan_is_the_loop_of_layers():
     torch.testing.assert_close(network.scan(inputs)[0], torch.zeros(2, network.state_size).double(), **TIGHT)
 
 
+@pytest.mark.parametrize("key", ["unicornn", "antisymmetric", "lstm"])
+def test_one_layer_is_its_cell(key):
+    """A network of one cell has its Jacobians, with their structure, and so its gradients."""
+    torch.manual_seed(0)
+    cell, inputs = registry[key](3, 4).double(), torch.randn(12, 2, 3, dtype=torch.float64)
+    network = Network([cell])
+    probes = ["GradientNorm", "InputGradient", "StepSpectrum", "SingularValues"]
+    alone, stacked = (record(model, inputs, probes) for model in (cell, network))
+    for name in alone.data_vars:
+        np.testing.assert_allclose(stacked[name].values, alone[name].values, rtol=1e-10, atol=1e-10)
+    np.testing.assert_array_equal(stacked.log_gradient_norm_by_layer[0], stacked.log_gradient_norm)
+    kind = type(cell.linearization(inputs[0], cell.initial_state(2)).jacobian)
+    assert isinstance(network.linearization(inputs[0], network.initial_state(2)).jacobian, kind)
+
+
 def test_sizes():
     network = dense()
     assert (network.input_size, network.hidden_size, network.state_size) == (3, 2, 8 + 6 + 2)

@@ -9,13 +9,14 @@ from dynlab.training import Settings, find_preset
 
 EPOCHS = 60
 COMMON = Settings(
-    task="har2", cell="elman", hidden_size=80, epochs=EPOCHS, batch=128, clip=1.0, select="best", lr=1e-2,
+    task="har2:subset=true", cell="elman", hidden_size=80, epochs=EPOCHS, batch=128, clip=1.0, select="best", lr=1e-2,
 )  # fmt: skip
 _RATES = ({"lr": 1e-2}, {"lr": 3e-3}, {"lr": 1e-3})
 
 
 def _irnn(K: int, published: str) -> Row:
-    paper = replace(Settings(**find_preset(f"irnn-har2-K{K}").values), epochs=EPOCHS, select="best")
+    preset = find_preset(f"irnn-har2-K{K}").values
+    paper = replace(Settings(**preset), task=COMMON.task, epochs=EPOCHS, select="best")
     chosen = {"lr": 3e-3, "lr_of": {"eta": 1e-4}, "clip": 1.0}
     tries = ({}, chosen, {**chosen, "lr": 1e-2})
     return Row(f"iRNN, K = {K}", vary(paper, *tries), published, (1, 2))

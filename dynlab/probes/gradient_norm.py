@@ -98,7 +98,9 @@ class _Exact(Observer):
         self.vector: Tensor | None = None
         whole = probe.norm == "frobenius_rms" and probe.of == "state"
         self.layers: list[slice] = getattr(trace.cell, "layer_slices", []) if whole else []
-        if self.layers:
+        # One layer is the whole.
+        self.by_layer = self.values[None]
+        if len(self.layers) > 1:
             self.by_layer = self.values.new_empty(len(self.layers), *self.values.shape)
 
     def visit(self, first: int, product: Product, linearization: Linearization | None) -> None:
@@ -111,7 +113,7 @@ class _Exact(Observer):
             value, self.vector = product.log_spectral(self.vector, columns=columns)
         held = value.shape[0] if value.dim() == 2 else 1
         self.values[first : first + held] = value
-        if self.layers and isinstance(product, DenseProduct):
+        if len(self.layers) > 1 and isinstance(product, DenseProduct):
             self._visit_layers(first, product)
 
     def _visit_layers(self, first: int, product: DenseProduct) -> None:
