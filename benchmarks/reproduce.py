@@ -31,7 +31,7 @@ from benchmarks.timing import Report, machine, use_threads
 from dynlab.tasks import get_task
 from dynlab.training import Machine, NonFiniteError, Settings, train
 
-NAMES = ("adding", "har2")
+NAMES = ("adding", "har2", "lorenz96")
 RESULTS = Path(__file__).parent / "results"
 
 

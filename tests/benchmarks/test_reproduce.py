@@ -19,7 +19,7 @@ from dynlab.tasks import get_task
 from dynlab.training import Settings, build_network
 
 
-@pytest.mark.parametrize("name", ["adding", "har2"])
+@pytest.mark.parametrize("name", ["adding", "har2", "lorenz96"])
 def test_every_setting_of_a_search_builds_a_network_of_its_own(name: str) -> None:
     experiment = reproduce.load(name)
     for row in experiment.rows:
