@@ -216,7 +216,7 @@ class Network(Cell):
         return pairs
 
     def linearize(self, term: Tensor, states: Tensor) -> Linearization:
-        """Block lower triangular: each layer's own Jacobian, and its drive by the layers below; one layer's as it is."""
+        """Block lower triangular: each layer's own Jacobian, and its drive by the layers below; of one, its own."""
         inputs, first = self._split(term)
         below: list[Tensor] = [inputs]
         layers = []
