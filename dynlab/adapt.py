@@ -253,16 +253,17 @@ def _closed_form(module: Any) -> Cell | None:
 
     from dynlab import cells
     from dynlab.cells._module import ModuleCell
+    from dynlab.cells.fastrnn import FAST_ACTIVATIONS
 
-    # The nonlinearity of a FastGRNNCell is that of its gate.
-    rows: tuple[tuple[type[nn.Module], type[ModuleCell], type[nn.Module] | None], ...] = (
-        (torchrecurrent.FastRNNCell, cells.FastRNN, nn.Tanh),
-        (torchrecurrent.FastGRNNCell, cells.FastGRNN, nn.Sigmoid),
+    # The nonlinearity of a FastGRNNCell is that of its gate. None: there is nothing to choose.
+    rows: tuple[tuple[type[nn.Module], type[ModuleCell], tuple[type[nn.Module], ...] | None], ...] = (
+        (torchrecurrent.FastRNNCell, cells.FastRNN, tuple(FAST_ACTIVATIONS.values())),
+        (torchrecurrent.FastGRNNCell, cells.FastGRNN, (nn.Sigmoid,)),
         (torchrecurrent.coRNNCell, cells.CoRNN, None),
         (torchrecurrent.UGRNNCell, cells.UGRNN, None),
     )
-    for kind, ours, act in rows:
-        if _is(module, kind) and (act is None or type(module.act) is act):
+    for kind, ours, acts in rows:
+        if _is(module, kind) and (acts is None or type(module.act) in acts):
             return ours.wrap(module).train(module.training)
     return None
 

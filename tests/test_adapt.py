@@ -150,7 +150,9 @@ def test_torchrecurrent_cells(name):
 
 def test_torchrecurrent_in_closed_form_only_for_the_same_equation():
     assert type(as_cell(torchrecurrent.FastRNNCell(F, D))) is FastRNN
-    assert type(as_cell(torchrecurrent.FastRNNCell(F, D, nonlinearity="relu"))) is not FastRNN
+    relu = as_cell(torchrecurrent.FastRNNCell(F, D, nonlinearity="relu"))
+    assert type(relu) is FastRNN and relu.hyperparameters["nonlinearity"] == "relu"
+    assert type(as_cell(torchrecurrent.FastRNNCell(F, D, nonlinearity="elu"))) is not FastRNN
     cell = as_cell(torchrecurrent.coRNNCell(F, D, dt=0.3))
     assert type(cell) is CoRNN and cell.hyperparameters["dt"] == 0.3
 

@@ -55,8 +55,8 @@ EXPERIMENT = Experiment(
     rows=(
         _irnn(1, "95.32 %"),
         _irnn(5, "96.30 %"),
-        _cell("FastRNN", "94.50 %", "fastrnn"),
-        _cell("RNN", "91.31 %", "elman"),
+        _cell("FastRNN", "94.50 %", "fastrnn:nonlinearity=relu"),
+        _cell("RNN", "91.31 %", "elman:nonlinearity=relu"),
         _cell("LSTM", "93.65 %", "lstm"),
         _cell("AntisymmetricRNN", "93.15 %", "antisymmetric:epsilon=0.1,gamma=0.01"),
         _controlled("960 windows, as many updates", train_size=960),

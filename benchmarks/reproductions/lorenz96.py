@@ -8,10 +8,10 @@ from dynlab.training import Settings
 CALM, CHAOTIC = "F = 0.9, not chaotic", "F = 8, chaotic"
 COMMON = Settings(
     task="lorenz96:F=0.9", cell="unicornn:dt=0.08,alpha=0", hidden_size=90, layers=2, iterations=5000, batch=8,
-    lr=1.5e-2, clip=0.1, schedule="cosine:warmup=0.1", evaluate_every=200, select="best",
+    lr=1.5e-2, lr_of={"c": 0.1}, clip=0.1, schedule="cosine:warmup=0.1", evaluate_every=200, select="best",
 )  # fmt: skip
 # Loops over 2000 steps in Python: a tenth of the updates takes them as long.
-LOOPS = {"layers": 1, "iterations": 500, "evaluate_every": 50, "lr": 1e-2, "clip": 1.0}
+LOOPS = {"layers": 1, "iterations": 500, "evaluate_every": 50, "lr": 1e-2, "lr_of": {}, "clip": 1.0}
 
 
 def _rows(F: str, group: str, published: tuple[str, str, str]) -> tuple[Row, ...]:

@@ -15,7 +15,9 @@ from benchmarks.reproductions.experiment import Outcome, best_of, differing
 from dynlab.checkpoint import load_checkpoint
 from dynlab.network import Network
 from dynlab.tasks import get_task
+from dynlab.training import build_network
 
+STEPS = 200
 SEQUENCES = 512
 BINS = 20
 
@@ -55,10 +57,46 @@ def response(network: Network, task: str) -> Response:
 
 def gradient_ratio(network: Network, task: str) -> float:
     """log10 of |d state_T / d state_1| over |d state_T / d state_{T-1}|, the mean over four sequences."""
-    samples = get_task(task).dataset("test", seed=0, size=4)
-    inputs, _ = get_task(task).collate([samples[index] for index in range(4)])
-    data = dynlab.record(network, inputs, probes=["GradientNorm"])
+    data = dynlab.record(network, _first_inputs(task), probes=["GradientNorm"])
     return float(data.log_gradient_ratio.mean()) / math.log(10)
+
+
+class Coherence(NamedTuple):
+    """How an untrained network's last state answers the numbers of a sequence, the mean over four sequences.
+
+    Attributes:
+        direction: norm of the mean over t of the unit vectors along d h_T / d number_t, in [0, 1]: 1 if a number
+            moves the last state the same way whenever it is read, about T^(-1/2) if in a direction of its own at
+            every t. A linear readout of h_T sums numbers as far as this is near 1.
+        ratio: log10 of |d h_T / d number_1| over |d h_T / d number_T|.
+    """
+
+    direction: float
+    ratio: float
+
+
+def coherence(network: Network, task: str) -> Coherence:
+    """By reverse-mode differentiation of every entry of h_T, one a batch member."""
+    found = []
+    for sequence in _first_inputs(task).unbind(1):
+        copies = sequence[:, None].repeat(1, _hidden_size(network), 1).requires_grad_()
+        last = network.scan(copies, keep="hidden")[-1]
+        (gradient,) = torch.autograd.grad(last.diagonal().sum(), copies)
+        slopes = gradient[..., 0].double()
+        norms = slopes.norm(dim=1)
+        directions = torch.nn.functional.normalize(slopes, dim=1, eps=1e-300)
+        found.append((float(directions.mean(0).norm()), float((norms[0] / norms[-1]).log10())))
+    return Coherence(*np.mean(found, 0))
+
+
+def _hidden_size(network: Network) -> int:
+    return len(range(*network.hidden_slice.indices(network.state_size)))
+
+
+def _first_inputs(task: str) -> torch.Tensor:
+    """Four test sequences, (T, 4, f)."""
+    samples = get_task(task).dataset("test", seed=0, size=4)
+    return get_task(task).collate([samples[index] for index in range(4)])[0]
 
 
 def response_section(outcomes: list[Outcome], folder: Path) -> list[str]:
@@ -90,7 +128,7 @@ def response_section(outcomes: list[Outcome], folder: Path) -> list[str]:
         drawn.append((row.title, measured))
     _draw(drawn, folder / "adding_response.png")
     lines += ["", "![Response to a marked number, against its time](adding_response.png)", ""]
-    return lines + _recorded_section(outcomes)
+    return lines + _coherence_section(outcomes) + _recorded_section(outcomes)
 
 
 def _draw(drawn: list[tuple[str, Response]], path: Path) -> None:
@@ -110,6 +148,30 @@ def _draw(drawn: list[tuple[str, Response]], path: Path) -> None:
     figure.supxlabel("time of the mark", fontsize="medium")
     figure.supylabel("d answer / d marked number", fontsize="medium")
     figure.savefig(path, dpi=110)
+
+
+def _coherence_section(outcomes: list[Outcome]) -> list[str]:
+    lines = [
+        "## Which way the last state answers, before training",
+        "",
+        "Coherence: the norm of the mean over t of the unit vectors along d h_T / d number_t, for the network as each "
+        "row's best setting starts. 1: a number moves the last state the same way whenever it is read, so that a "
+        f"linear readout adds numbers up; {STEPS**-0.5:.2f}: in a direction of its own at every step. Beside it, log10 "
+        "of |d h_T / d number_1| over |d h_T / d number_T|.",
+        "",
+        "| | setting | coherence | log10 ratio | test MSE after training |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for row in {id(outcome.row): outcome.row for outcome in outcomes}.values():
+        best = best_of((one for one in outcomes if one.row is row), sign=-1)
+        if best is None or best.test is None:
+            continue
+        torch.manual_seed(best.settings.seed)
+        found = coherence(build_network(best.settings, get_task(best.settings.task)), best.settings.task)
+        lines.append(
+            f"| {row.title} | `{best.settings.cell}` | {found.direction:.2f} | {found.ratio:+.1f} | {best.test:.4f} |"
+        )
+    return [*lines, ""]
 
 
 def _recorded_section(outcomes: list[Outcome]) -> list[str]:

@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from dynlab import _check
 from dynlab.cell import TimeStep
 from dynlab.cells._module import GATE_DIMS, GATE_MEANING, InputDrive, ModuleCell, needs
-from dynlab.cells.activation import sigmoid_derivative, tanh_derivative
+from dynlab.cells.activation import activation, sigmoid_derivative, tanh_derivative
 from dynlab.jacobian.drive import Linearization
 from dynlab.jacobian.step import DiagonalPlusDense
+
+FAST_ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "sigmoid": nn.Sigmoid}
+"""phi of a FastRNN, and what torchrecurrent makes of the name."""
 
 
 class _Fast(ModuleCell):
@@ -33,15 +36,16 @@ class _Fast(ModuleCell):
 class FastRNN(_Fast):
     """FastRNN, torchrecurrent.FastRNNCell: a plain RNN and two scalars.
 
-    h_t = sigmoid(alpha) tanh(W x_t + U h_{t-1} + b) + sigmoid(beta) h_{t-1}
+    h_t = sigmoid(alpha) phi(W x_t + U h_{t-1} + b) + sigmoid(beta) h_{t-1}
 
     alpha = -3 and beta = 3 at the start, as in the authors' code (torchrecurrent has the two signs swapped); one
     bias, as the paper counts. W and U Xavier uniform, b = 0: torchrecurrent's, our choice. ``FastRNN.wrap(module)``
-    shares the parameters of an existing torchrecurrent.FastRNNCell with tanh.
+    shares the parameters of an existing torchrecurrent.FastRNNCell.
 
     Arguments:
         input_size: f. hidden_size: d.
         alpha: initial value of alpha. beta: initial value of beta.
+        nonlinearity: phi, "tanh", "relu" (iRNN section 4.1, for all its networks) or "sigmoid".
 
     Attributes:
         module: the FastRNNCell; weight_ih W (d, f), weight_hh U (d, d), bias_ih b (d,), alpha (1,), beta (1,).
@@ -51,20 +55,27 @@ class FastRNN(_Fast):
     bibtex = ("kusupati2018fastgrnn",)
     module: torchrecurrent.FastRNNCell
 
-    def __init__(self, input_size: int, hidden_size: int, alpha: float = -3.0, beta: float = 3.0) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, alpha: float = -3.0, beta: float = 3.0, nonlinearity: str = "tanh"
+    ) -> None:
         sizes = self._checked(input_size, hidden_size)
         alpha, beta = _check.number("alpha", alpha, "FastRNN"), _check.number("beta", beta, "FastRNN")
-        module = torchrecurrent.FastRNNCell(*sizes, recurrent_bias=False, alpha_init=alpha, beta_init=beta)
+        _check.choice("nonlinearity", nonlinearity, tuple(FAST_ACTIVATIONS), "FastRNN")
+        module = torchrecurrent.FastRNNCell(
+            *sizes, recurrent_bias=False, nonlinearity=nonlinearity, alpha_init=alpha, beta_init=beta
+        )
         super().__init__(module, **self._options(module))
 
     @classmethod
     def _options(cls, module: Any) -> dict[str, Any]:
-        return {"alpha": module.alpha_init, "beta": module.beta_init}
+        names = {kind: name for name, kind in FAST_ACTIVATIONS.items()}
+        return {"alpha": module.alpha_init, "beta": module.beta_init, "nonlinearity": names[type(module.act)]}
 
     def linearize(self, term: Tensor, states: Tensor) -> Linearization:
-        """sigmoid(beta) I + sigmoid(alpha) tanh' U for the state."""
+        """sigmoid(beta) I + sigmoid(alpha) phi' U for the state."""
         total = self._from_both(term, states) + self._biases()
-        gains = (torch.sigmoid(self.module.alpha) * tanh_derivative(total))[..., None, None, :]
+        slope = activation(self.hyperparameters["nonlinearity"], "FastRNN")[1](total)
+        gains = (torch.sigmoid(self.module.alpha) * slope)[..., None, None, :]
         keep = float(torch.sigmoid(self.module.beta.detach()))
         return Linearization(
             DiagonalPlusDense(keep, gains, self.module.weight_hh), InputDrive(gains, self.module.weight_ih)

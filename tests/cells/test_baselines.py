@@ -102,12 +102,15 @@ def test_wrapped_modules_with_and_without_bias(kind, bias):
     cell.time_steps(x, state)
 
 
-def test_fastrnn_by_hand():
-    cell, x, h = prepared(FastRNN(F, D))
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu", "sigmoid"])
+def test_fastrnn_by_hand(nonlinearity):
+    cell, x, h = prepared(FastRNN(F, D, nonlinearity=nonlinearity))
     m = cell.module
-    candidate = torch.tanh(x @ m.weight_ih.T + h @ m.weight_hh.T + m.bias_ih)
+    candidate = getattr(torch, nonlinearity)(x @ m.weight_ih.T + h @ m.weight_hh.T + m.bias_ih)
     close(cell(x, h), sigmoid(m.alpha) * candidate + sigmoid(m.beta) * h)
     close(cell.time_steps().values, sigmoid(m.alpha).expand(D))
+    by_state = torch.autograd.functional.jacobian(lambda s: cell(x, s).sum(0), h).transpose(0, 1)
+    close(cell.step_jacobian(x, h).to_dense(), by_state)
 
 
 def test_fastgrnn_by_hand():
