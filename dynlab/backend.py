@@ -52,7 +52,7 @@ def runs_native(backend: Backend, has_native: bool, where: str, *tensors: Tensor
             no notice of the variable.
     """
     device, dtypes = tensors[0].device.type, [str(tensor.dtype) for tensor in tensors]
-    return _decide(backend, has_native, where, device, dtypes, _transformed())
+    return _decide(backend, has_native, where, device, dtypes, transformed())
 
 
 # Under torch.compile the answer is taken when the graph is traced.
@@ -84,7 +84,12 @@ def _obstacle(device: str, dtypes: list[str], transformed: bool) -> str | None:
     return library.status(cast(library.Device, device)).reason
 
 
-def _transformed() -> bool:
+def runs_whole(backend: Backend) -> bool:
+    """Whether a scan may go through another library's call for a whole sequence, see ``Cell._whole``."""
+    return not torch.compiler.is_compiling() and not transformed() and asked(backend) != "reference"
+
+
+def transformed() -> bool:
     """Whether a torch.func transform or a forward-mode derivative is under way."""
     if torch.compiler.is_compiling():
         return False

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dynlab import _check
 from dynlab.adjoints import watched
-from dynlab.backend import Backend, checked, runs_native
+from dynlab.backend import Backend, checked, runs_native, runs_whole
 from dynlab.jacobian.autodiff import linearize_by_autodiff
 from dynlab.jacobian.drive import Linearization, detached
 from dynlab.jacobian.step import StepJacobian
@@ -101,7 +101,8 @@ class Cell(nn.Module, metaclass=CellType):
         hidden_size: d, what the next layer and the readout see.
         state_size: n, length of the flat state; ``hidden_size`` unless given.
         backend: what runs ``scan``. "native": the compiled recurrence, where the cell has one; "reference": the
-            loop over ``advance``; "auto": native where it can be had, DYNLAB_BACKEND permitting.
+            loop over ``advance``; "auto": native where it can be had, else what runs a whole sequence at once
+            (torch.nn's recurrences), else the loop, DYNLAB_BACKEND permitting.
 
     Attributes:
         hyperparameters: what the cell was built with, for the attributes of datasets.
@@ -289,7 +290,13 @@ class Cell(nn.Module, metaclass=CellType):
         watch = watched(self, terms.shape[0], state)
         if runs_native(backend, self.has_native, type(self).__name__, terms, state):
             return self._native(terms, state, keep, watch)
+        if watch is None and runs_whole(backend) and (whole := self._whole(terms, state, keep)) is not None:
+            return whole
         return self._loop(terms, state, keep, watch)
+
+    def _whole(self, terms: Tensor, state: Tensor, keep: Keep) -> Kept | None:
+        """The sequence in one differentiable call that is not dynlab's, where there is one for this ``keep``."""
+        return None
 
     def _native(self, terms: Tensor, state: Tensor, keep: Keep, watch: Tensor | None) -> Kept:
         """The compiled recurrence of a cell that ``has_native``; ``watch`` as in ``dynlab.adjoints``."""

@@ -175,7 +175,7 @@ def test_a_step_never_runs_natively(ran):
 
 def network_of(*backends, **options):
     torch.manual_seed(0)
-    layers = [UnICORNN(2, 3), registry["lstm"](3, 4), registry["irnn"](4, 2)]
+    layers = [UnICORNN(2, 3), registry["fastrnn"](3, 4), registry["irnn"](4, 2)]
     for layer, chosen in zip(layers, backends, strict=True):
         layer.backend = chosen
     return Network(layers, **options)
@@ -220,7 +220,7 @@ def test_networks_within_networks(native, ran):
 
 def test_a_network_of_a_layer_without_native_code():
     """ "native" by name means every layer that does not say otherwise."""
-    with pytest.raises(NativeUnavailableError, match="LSTM has no native code"):
+    with pytest.raises(NativeUnavailableError, match="FastRNN has no native code"):
         network_of("auto", "auto", "auto", backend="native").scan(torch.zeros(4, 2, 2))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -9,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dynlab import _check
-from dynlab.cell import Cell
+from dynlab.cell import Cell, Keep, Kept
 from dynlab.jacobian.drive import Drive, GainDrive
 
 GATE_DIMS = ("time", "batch", "unit")
@@ -23,6 +25,36 @@ def needs(cell: Cell, inputs: Tensor | None, states: Tensor | None) -> tuple[Ten
     if inputs is None or states is None:
         raise ValueError(f"{type(cell).__name__}: expected inputs and states, which the gate's time-step depends on")
     return inputs, states
+
+
+def in_one_call(recurrence: Callable[..., tuple[Tensor, ...]], cell: ModuleCell, terms: Tensor, *state: Tensor) -> Any:
+    """One of torch's recurrences over sequences, such as torch.gru, with the weights of the cell's module.
+
+    Arguments:
+        terms: the inputs, (t, b, f). state: its initial parts, (b, d) each.
+
+    Returns:
+        the hidden parts (t, b, d), then the final parts (b, d).
+    """
+    first: Any = [part.unsqueeze(0).contiguous() for part in state]
+    with warnings.catch_warnings():
+        # cuDNN would have the weights in one piece of memory; it copies them, once a call.
+        warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk", UserWarning)
+        # Its backward pass asks for "training", which stands for nothing else where there is no dropout.
+        outputs, *last = recurrence(
+            terms, first if len(first) > 1 else first[0], cell._weights(), cell.module.bias, 1, 0.0,
+            torch.is_grad_enabled(), False, False,
+        )  # fmt: skip
+    return outputs, *(part[0] for part in last)
+
+
+def whole_states(
+    recurrence: Callable[..., tuple[Tensor, ...]], cell: ModuleCell, terms: Tensor, state: Tensor, keep: Keep
+) -> Kept:
+    """``in_one_call`` for cells whose state is what they show."""
+    outputs, last = in_one_call(recurrence, cell, terms, state)
+    sequence = {"states": lambda: torch.cat([state.unsqueeze(0), outputs]), "hidden": lambda: outputs}.get(keep)
+    return Kept(sequence() if sequence else None, last)
 
 
 @dataclass(frozen=True)
@@ -91,6 +123,11 @@ class ModuleCell(Cell):
         x, flat = (tensor.unsqueeze(0) if tensor.dim() == 1 else tensor.flatten(0, -2) for tensor in (term, state))
         new = self.module(x, flat) if self.parts == 1 else torch.cat(self.module(x, flat.chunk(self.parts, -1)), -1)
         return new.view(*leading, self.state_size)
+
+    def _weights(self) -> list[Tensor]:
+        """Weights and biases in the order in which torch's recurrences over sequences take them."""
+        biases = [self.module.bias_ih, self.module.bias_hh] if self.module.bias else []
+        return [self.module.weight_ih, self.module.weight_hh, *biases]
 
     def _bias(self, name: str) -> Tensor | None:
         """A bias of the module, None where it was built without."""

@@ -9,8 +9,9 @@ import torchrecurrent
 from torch import Tensor, nn
 
 from dynlab import _check
-from dynlab.cell import TimeStep
+from dynlab.cell import Keep, Kept, TimeStep
 from dynlab.cells._module import InputDrive, ModuleCell
+from dynlab.cells._oscillators import Oscillators
 from dynlab.cells.activation import tanh_derivative
 from dynlab.jacobian.drive import Linearization
 from dynlab.jacobian.step import DiagonalPlusDense
@@ -55,12 +56,28 @@ class CoRNN(ModuleCell):
     def _options(cls, module: Any) -> dict[str, Any]:
         return {"dt": module.dt, "gamma": module.gamma, "epsilon": module.epsilon}
 
+    def _drive(self, inputs: Tensor) -> Tensor:
+        """V x + b, (..., d)."""
+        bias = self.module.bias_ih + self.module.bias_hh + self.module.bias_ch
+        return nn.functional.linear(inputs, self.module.weight_ih, bias)
+
+    def _recurrent(self) -> Tensor:
+        """[W_y, W_z], (d, 2 d)."""
+        return torch.cat([self.module.weight_hh, self.module.weight_ch], dim=1)
+
+    def _whole(self, terms: Tensor, state: Tensor, keep: Keep) -> Kept:
+        module = self.module
+        states = Oscillators.apply(
+            self._drive(terms), self._recurrent(), state, module.dt, module.gamma, module.epsilon
+        )
+        sequence = {"states": states, "hidden": states[1:, :, : self.hidden_size]}.get(keep)
+        return Kept(sequence, states[-1])
+
     def linearize(self, term: Tensor, states: Tensor) -> Linearization:
         """A kick of z, which y then takes over dt times."""
         dt, gamma, epsilon = self.module.dt, self.module.gamma, self.module.epsilon
-        weight = torch.cat([self.module.weight_hh, self.module.weight_ch], dim=1)
-        bias = self.module.bias_ih + self.module.bias_hh + self.module.bias_ch
-        total = nn.functional.linear(term, self.module.weight_ih, bias) + nn.functional.linear(states, weight)
+        weight = self._recurrent()
+        total = self._drive(term) + nn.functional.linear(states, weight)
         kick = dt * tanh_derivative(total)
         gains = torch.stack([dt * kick, kick], dim=-2).unsqueeze(-2)
         direct = torch.tensor(

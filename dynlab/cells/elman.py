@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from dynlab import _check
-from dynlab.cell import TimeStep
-from dynlab.cells._module import InputDrive, ModuleCell
+from dynlab.cell import Keep, Kept, TimeStep
+from dynlab.cells._module import InputDrive, ModuleCell, whole_states
 from dynlab.cells.activation import activation
 from dynlab.jacobian.drive import Linearization
 from dynlab.jacobian.step import DiagonalPlusDense
@@ -42,6 +43,11 @@ class Elman(ModuleCell):
     @classmethod
     def _options(cls, module: Any) -> dict[str, Any]:
         return {"nonlinearity": module.nonlinearity}
+
+    def _whole(self, terms: Tensor, state: Tensor, keep: Keep) -> Kept:
+        return whole_states(
+            torch.rnn_tanh if self.module.nonlinearity == "tanh" else torch.rnn_relu, self, terms, state, keep
+        )
 
     def linearize(self, term: Tensor, states: Tensor) -> Linearization:
         """phi' W_hh for the state, phi' W_ih for the input."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dynlab.cell import TimeStep
-from dynlab.cells._module import GATE_DIMS, GATE_MEANING, InputDrive, ModuleCell, needs
+from dynlab.cell import Keep, Kept, TimeStep
+from dynlab.cells._module import GATE_DIMS, GATE_MEANING, InputDrive, ModuleCell, needs, whole_states
 from dynlab.cells.activation import sigmoid_derivative, tanh_derivative
 from dynlab.jacobian.drive import Linearization
 from dynlab.jacobian.step import DiagonalPlusDense
@@ -35,6 +35,9 @@ class GRU(ModuleCell):
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(nn.GRUCell(*self._checked(input_size, hidden_size)))
+
+    def _whole(self, terms: Tensor, state: Tensor, keep: Keep) -> Kept:
+        return whole_states(torch.gru, self, terms, state, keep)
 
     def linearize(self, term: Tensor, states: Tensor) -> Linearization:
         """z o h passes; U_n h reaches n through r, W_n x does not."""

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from dynlab import _check
-from dynlab.cell import TimeStep
-from dynlab.cells._module import GATE_DIMS, GATE_MEANING, InputDrive, ModuleCell, needs
+from dynlab.cell import Keep, Kept, TimeStep
+from dynlab.cells._module import GATE_DIMS, GATE_MEANING, InputDrive, ModuleCell, in_one_call, needs
 from dynlab.cells.activation import sigmoid_derivative, tanh_derivative
 from dynlab.jacobian.drive import Linearization
 from dynlab.jacobian.step import DiagonalPlusDense
@@ -45,6 +45,13 @@ class LSTM(ModuleCell):
         with torch.no_grad():
             self.module.bias_ih[hidden_size : 2 * hidden_size] = forget_bias
             self.module.bias_hh[hidden_size : 2 * hidden_size] = 0
+
+    def _whole(self, terms: Tensor, state: Tensor, keep: Keep) -> Kept | None:
+        """torch.lstm, which does not say what c is in between."""
+        if keep == "states":
+            return None
+        outputs, h, c = in_one_call(torch.lstm, self, terms, *state.chunk(2, dim=-1))
+        return Kept(outputs if keep == "hidden" else None, torch.cat([h, c], dim=-1))
 
     def linearize(self, term: Tensor, states: Tensor) -> Linearization:
         """Gates on the four pre-activations, which read h alone; c passes through f."""

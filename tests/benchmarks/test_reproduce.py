@@ -30,7 +30,7 @@ def test_every_setting_of_a_search_builds_a_network_of_its_own(name: str) -> Non
         members = [row for row in experiment.rows if row.group == group]
         assert len({len(row.search) for row in members}) == 1, "every row is given the same number of trials"
         budgets = {(one.iterations, one.epochs, one.batch) for row in members for one in row.search}
-        if name != "lorenz96":  # whose notes say that loops over 2000 steps have a tenth of the updates
+        if name != "lorenz96":  # whose notes say who has a fifth of the updates
             assert len(budgets) == 1, "and every trial the same number of updates"
 
 
