@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from pathlib import Path
 
-from benchmarks.reproductions.experiment import Experiment, Row, vary
+import numpy as np
+
+from benchmarks.reproductions.experiment import Experiment, Outcome, Row, vary
 from dynlab.training import Settings, find_preset
 
 EPOCHS = 60
 COMMON = Settings(
     task="har2:subset=true", cell="elman", hidden_size=80, epochs=EPOCHS, batch=128, clip=1.0, select="best", lr=1e-2,
 )  # fmt: skip
+WINDOWS, ALL_WINDOWS = 1920, 5882
+"""Left to train with once a fifth is held out: of the subset, and of the complete training set's 7,352."""
 CONTROLLED = "iRNN, K = 5, one factor changed at a time"
 _RATES = ({"lr": 1e-2}, {"lr": 3e-3}, {"lr": 1e-3})
 
@@ -32,6 +38,38 @@ def _controlled(title: str, **change: object) -> Row:
 def _cell(title: str, published: str, *cells: str) -> Row:
     tries = [{"cell": cell, **rate} for cell, rate in zip(cells * (3 // len(cells)), _RATES, strict=True)]
     return Row(title, vary(COMMON, *tries), published, (1, 2))
+
+
+def windows_section(outcomes: list[Outcome], folder: Path) -> list[str]:
+    """The error of iRNN, K = 5, against the number of training windows, and where that leads."""
+    best = _irnn(5, "").search[1]
+    ours = [one for one in outcomes if one.test is not None]
+    found = {size: [one.test for one in ours if _is_curve(one, size, best)] for size in (480, 960, WINDOWS)}
+    if not all(found.values()):
+        return []
+    errors = {size: 100 * (1 - float(np.mean([score for score in scores if score is not None])))
+              for size, scores in found.items()}  # fmt: skip
+    slope, level = np.polyfit(np.log(list(errors)), np.log(list(errors.values())), 1)
+    expected = math.exp(level) * ALL_WINDOWS**slope
+    lines = ["## The error against the number of windows", ""]
+    lines += ["| training windows | test error, mean of seeds |", "|---:|---:|"]
+    lines += [f"| {size:,} | {error:.2f} % |" for size, error in errors.items()]
+    return [
+        *lines,
+        "",
+        f"iRNN, K = 5, {best.lr:g} as learning rate, 900 updates each; the first windows of the subset. A power law "
+        f"through the three falls to {2**slope:.2f} of the error with every doubling. At {ALL_WINDOWS:,}, what the "
+        f"complete training set has left after a fifth of it is held out, it stands at {expected:.1f} %, an accuracy "
+        f"of {100 - expected:.1f} % (published 96.30 %).",
+        "",
+    ]
+
+
+def _is_curve(one: Outcome, size: int, best: Settings) -> bool:
+    settings = one.settings
+    same = (settings.cell, settings.lr, settings.lr_of, settings.clip, settings.optimizer)
+    wanted = (best.cell, best.lr, best.lr_of, best.clip, best.optimizer)
+    return same == wanted and (settings.train_size or WINDOWS) == size
 
 
 EXPERIMENT = Experiment(
@@ -62,5 +100,14 @@ EXPERIMENT = Experiment(
         _controlled("960 windows, as many updates", train_size=960),
         _controlled("480 windows, as many updates", train_size=480),
         _controlled("weights decay by 1e-2", optimizer="adamw:weight_decay=0.01"),
+    ),
+    analyse=windows_section,
+    findings=(
+        "iRNN stays 3 (K = 1) and 2.4 points (K = 5) below the published accuracies, and the reason is the amount of "
+        "data: of the one factor at a time that was changed, the number of windows moves the accuracy by 3 points a "
+        "doubling, weight decay does not, and the error's fall over 480, 960 and 1,920 windows leads to the published "
+        "one at the size of the complete training set. The subset's windows are without the people they come from, so "
+        "that fewer windows and fewer people cannot be told apart. Validation accuracies are some points above the "
+        "test: validation windows come from the people who are trained with, test windows from others.",
     ),
 )
