@@ -148,14 +148,15 @@ def write_curves(path: Path, outcomes: list[Outcome]) -> None:
     """Training losses and validation scores of every training, thinned to two hundred points each."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["row", "setting", "seed", "what", "step", "value"])
+        writer.writerow(["row", "task", "setting", "seed", "what", "step", "value"])
         for outcome in outcomes:
             others = [one.settings for one in outcomes if one.row is outcome.row]
             setting = differing(outcome.settings, others).replace("`", "")
             for what, points in (("training loss", outcome.curve), ("validation score", outcome.scores)):
                 stride = max(1, len(points) // 200)
                 for step, value in points[::stride]:
-                    writer.writerow([outcome.row.title, setting, outcome.settings.seed, what, step, f"{value:.5g}"])
+                    named = [outcome.row.title, outcome.settings.task, setting, outcome.settings.seed]
+                    writer.writerow([*named, what, step, f"{value:.5g}"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -190,8 +191,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for line in experiment.notes:
         report.note(line)
     winners = tables(report, experiment, tried, again)
-    baseline = get_task(experiment.rows[0].search[0].task).baseline
-    draw_curves(experiment, winners, baseline, given.results / f"{experiment.name}.png")
+    tasks = dict.fromkeys(one.settings.task for one in winners)
+    draw_curves(
+        experiment, winners, {task: get_task(task).baseline for task in tasks}, given.results / f"{experiment.name}.png"
+    )
     write_curves(given.results / f"{experiment.name}.csv", [*tried, *again])
     report.lines += [f"![Learning curves of the best setting of each row]({experiment.name}.png)", ""]
     if experiment.analyse is not None:

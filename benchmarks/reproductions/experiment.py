@@ -136,19 +136,32 @@ def differing(settings: Settings, others: Iterable[Settings]) -> str:
     return ", ".join(parts)
 
 
-def draw_curves(experiment: Experiment, best: list[Outcome], baseline: float | None, path: Path) -> None:
-    """The learning curves of each row's best setting."""
-    figure = Figure(figsize=(8, 4.6), layout="constrained")
-    axes = figure.subplots()
-    for index, outcome in enumerate(best):
-        if outcome.scores:
-            steps, scores = zip(*outcome.scores, strict=True)
-            style = ("-", "--", ":")[index // 10 % 3]
-            axes.plot(steps, scores, style, color=f"C{index % 10}", lw=1.5, label=outcome.row.title)
-    if baseline is not None:
-        axes.axhline(baseline, color="0.6", lw=1, ls=(0, (4, 3)), label="without a memory")
-    if experiment.better == "lower":
-        axes.set_yscale("log")
-    axes.set(xlabel="update", ylabel=f"validation {experiment.metric}", title=experiment.title)
-    axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+def draw_curves(experiment: Experiment, best: list[Outcome], baselines: dict[str, float | None], path: Path) -> None:
+    """The learning curves of each row's best setting, a panel a task.
+
+    Arguments:
+        baselines: by task, what is reached without a memory.
+    """
+    titles = list(dict.fromkeys(one.row.title for one in best))
+    figure = Figure(figsize=(4.2 + 3.8 * len(baselines), 4.6), layout="constrained")
+    panels = figure.subplots(1, len(baselines), squeeze=False)[0]
+    for axes, (task, baseline) in zip(panels, baselines.items(), strict=True):
+        for outcome in best:
+            if outcome.scores and outcome.settings.task == task:
+                steps, scores = zip(*outcome.scores, strict=True)
+                index = titles.index(outcome.row.title)
+                style = ("-", "--", ":")[index // 10 % 3]
+                axes.plot(steps, scores, style, color=f"C{index % 10}", lw=1.5, label=outcome.row.title)
+        if baseline is not None:
+            axes.axhline(baseline, color="0.6", lw=1, ls=(0, (4, 3)), label="without a memory")
+        if experiment.better == "lower":
+            axes.set_yscale("log")
+        axes.set(xlabel="update", title=experiment.title if len(baselines) == 1 else task)
+    panels[0].set_ylabel(f"validation {experiment.metric}")
+    handles: dict[str, Any] = {}
+    for axes in panels:
+        handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    panels[-1].legend(
+        handles.values(), handles.keys(), frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5)
+    )
     figure.savefig(path, dpi=110)

@@ -14,7 +14,7 @@ import torch
 import dynlab
 from benchmarks import reproduce
 from benchmarks.reproductions.experiment import Outcome, best_of, differing
-from benchmarks.reproductions.sensitivity import BINS, coherence, response
+from benchmarks.reproductions.sensitivity import BINS, coherence, decodable, response
 from dynlab.tasks import get_task
 from dynlab.training import Settings, build_network
 
@@ -63,6 +63,25 @@ def test_response_of_the_perfect_answer() -> None:
     assert measured.elsewhere == 0
     np.testing.assert_allclose(measured.mean, np.ones(BINS), atol=1e-6)
     np.testing.assert_allclose(measured.spread, 0, atol=1e-6)
+
+
+def test_a_sum_of_products_can_be_decoded_from_the_state_that_holds_it() -> None:
+    """h + number x mark holds the answer; h + number, in which nothing is known of marks, does not."""
+    holds = dynlab.as_cell(lambda x, h: h + x[..., :1] * x[..., 1:], input_size=2, state_size=1)
+    lacks = dynlab.as_cell(lambda x, h: h + x[..., :1], input_size=2, state_size=1)
+    networks = [dynlab.Network([cell], dynlab.Readout(1, 1)) for cell in (holds, lacks)]
+    assert decodable(networks[0], "adding:T=40", 1e-9) < 1e-9
+    # Var(number_1 + number_2) = 1/6; the sum of all 40 numbers explains a twentieth of it.
+    assert decodable(networks[1], "adding:T=40", 1e-9) == pytest.approx(1 / 6 * (1 - 2 / 40), rel=0.06)
+
+
+def test_weak_directions_are_left_out_with_a_ridge() -> None:
+    cell = dynlab.as_cell(
+        lambda x, h: h + torch.cat([x[..., :1], 1e-4 * x[..., :1] * x[..., 1:]], -1), input_size=2, state_size=2
+    )
+    network = dynlab.Network([cell], dynlab.Readout(2, 1))
+    assert decodable(network, "adding:T=40", 1e-14) < 1e-4
+    assert decodable(network, "adding:T=40", 1e-6) > 0.15
 
 
 @pytest.mark.parametrize(("angle", "expected"), [(0.0, 1.0), (2 * np.pi / 40, 0.0)])
