@@ -60,7 +60,8 @@ def _with_plain_strings(data: Any) -> Any:
 
     if isinstance(data, xr.DataTree):
         return data.map_over_datasets(_with_plain_strings)
-    wide = {name: data[name].astype(object) for name in data.variables if data[name].dtype.kind == "U"}
+    # Variables, not arrays: an array would bring its own coordinates along, not yet plain.
+    wide = {name: one.astype(object) for name, one in data.variables.items() if one.dtype.kind == "U"}
     return data.assign_coords({k: v for k, v in wide.items() if k in data.coords}).assign(
         {k: v for k, v in wide.items() if k not in data.coords}
     )
