@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dynlab import cli_kernels, cli_train
+from dynlab import cli_figures, cli_kernels, cli_theory, cli_train
 from dynlab.backend import NativeUnavailableWarning
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cli_kernels.app, name="kernels")
+app.add_typer(cli_figures.app, name="figures")
 app.command()(cli_train.train)
+app.command()(cli_theory.theory)
 
 
 def main() -> None:

@@ -495,8 +495,8 @@ ITEM = Item(
         "exponentially, at small alpha and thousands of steps.",
         "Exponential growth, one factor changed at a time: with w = 0 the same wave leaves every multiplier on the "
         "unit circle; with w over (0, 1] some leave it at the two healthcare settings, in pairs whose logarithms sum "
-        "to zero. Theirs, 2.4e-4 nats a step, takes more than 10,240 steps to pass N^3, hence blue in (d). A wave of "
-        "one period misses the narrow tongues of the other settings. Larger alpha and smaller dt slow the growth.",
+        "to zero. Theirs, 2.4e-4 nats a step, takes more than 10,240 steps to pass N^3, hence blue in (d). At the "
+        "other settings this one wave finds no such unit; at the two with alpha = 0 gradients grow from rest, (d).",
         "Depth: the gradient does vanish, by about a decade a layer, but hardly depends on dt; Eqs. (74) and (80) "
         "follow one path of many. A stack of 7 layers with S = 3 is like 4 dense layers, not 3.",
     ),

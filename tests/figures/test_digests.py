@@ -85,7 +85,14 @@ def package(tmp_path, monkeypatch):
     """A copy of dynlab's sources to change; ``code_of`` reads it."""
     root = Path(dynlab.__file__).parent
     copy = tmp_path / "dynlab"
-    for name in ("cells/elman.py", "plots/style.py", "cli.py", "figures/base.py", "figures/fused.py", "theory/base.py"):
+    for name in (
+        "cells/elman.py",
+        "plots/style.py",
+        "cli.py",
+        "figures/base.py",
+        "figures/training.py",
+        "theory/base.py",
+    ):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(root / name, copy / name)
     kernels = tmp_path / "kernels"
@@ -119,7 +126,7 @@ def test_what_of_dynlab_counts(package):
     seen.append(digest())
     assert len(set(seen)) == len(seen)
     append(copy / "cells/elman.py", "\n\n# a comment\n")
-    for name in ("plots/style.py", "cli.py", "figures/base.py", "figures/fused.py", "theory/base.py"):
+    for name in ("plots/style.py", "cli.py", "figures/base.py", "figures/training.py", "theory/base.py"):
         append(copy / name, "\nNEW = 1\n")
     assert digest() == seen[-1]
 
@@ -127,8 +134,8 @@ def test_what_of_dynlab_counts(package):
 @pytest.mark.parametrize(
     ("imported", "file"),
     [
-        (b"from dynlab.figures.fused import x as helper", "figures/fused.py"),
-        (b"from dynlab.figures import fused as helper", "figures/fused.py"),
+        (b"from dynlab.figures.training import x as helper", "figures/training.py"),
+        (b"from dynlab.figures import training as helper", "figures/training.py"),
         (b"import dynlab\nhelper = dynlab.theory.evaluate", "theory/base.py"),
         (b"from dynlab.theory.base import finding as helper", "theory/base.py"),
     ],
