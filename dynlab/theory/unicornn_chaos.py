@@ -20,7 +20,7 @@ from dynlab.recording import record
 from dynlab.theory.base import Hypothesis, Proposition, finding
 from dynlab.theory.unicornn_driving import half_period, modulated, square_wave
 from dynlab.theory.unicornn_settings import Setting, find_setting, table_6
-from dynlab.theory.unicornn_subject import CELLS, stiffness, subject
+from dynlab.theory.unicornn_subject import CELLS, missed, stiffness, subject
 
 DRIVES = ("noise", "square wave")
 
@@ -60,6 +60,11 @@ def chaos(
     N = one.inputs.shape[0]
     lengths = sorted({max(1, N // 4), N})
     found = [record(one.network, one.inputs[:n], [LyapunovSpectrum()]).lyapunov_exponent for n in lengths]
+    hypotheses = [Hypothesis("h^2 (alpha + max(w, 0)) < 4", stiffness(one.layers) < 4, stiffness(one.layers), 4.0)]
+    grown = "; ".join(
+        f"N = {n}: exponent {value:.2g}, growth e^{n * value:.3g} (N^3 = e^{n * cubic(n):.3g})"
+        for n, value in zip(lengths, (float(one.isel(mode=0).max()) for one in found), strict=True)
+    )
     return finding(
         key=where,
         reference="UnICORNN, section 3, after Prop. 3.1; appendix D",
@@ -67,7 +72,7 @@ def chaos(
         relation="<=",
         bound=xr.DataArray(cubic(N), attrs={"units": "nat/step", "long_name": "growth as N^3"}),
         measured=found[-1].isel(mode=0, drop=True),
-        hypotheses=[Hypothesis("h^2 (alpha + max(w, 0)) < 4", stiffness(one.layers) < 4, stiffness(one.layers), 4.0)],
+        hypotheses=hypotheses,
         extra={
             "sum": found[-1].sum("mode"),
             "exponent_against_steps": xr.DataArray(
@@ -80,6 +85,7 @@ def chaos(
                 [cubic(n) for n in lengths], {"steps": lengths}, ("steps",), attrs={"units": "nat/step"}
             ),
         },
+        note=f"{missed(hypotheses)}{grown}; exponents sum to {float(abs(found[-1].sum('mode')).max()):.1g}",
         **one.attrs,
     )
 

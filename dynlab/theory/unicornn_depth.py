@@ -16,7 +16,7 @@ from dynlab.theory.base import Hypothesis, Proposition, finding
 from dynlab.theory.unicornn_depth_formula import DEEP_FACTORS, orders_in_dt
 from dynlab.theory.unicornn_representation import early_hypothesis
 from dynlab.theory.unicornn_settings import Setting
-from dynlab.theory.unicornn_subject import CELLS, Subject, first_layers, subject
+from dynlab.theory.unicornn_subject import CELLS, Subject, first_layers, listed, missed, subject
 
 
 def dense_order(L: int) -> int:
@@ -58,6 +58,7 @@ def _depth_finding(
         if residual
         else Hypothesis("dense stacking, Eq. (6)", not one.network.skips, len(one.network.skips), 0)
     )
+    hypotheses = [stacking, early_hypothesis(one.inputs.shape[0])]
     return finding(
         key=key,
         reference=f"UnICORNN, {equation}",
@@ -66,13 +67,15 @@ def _depth_finding(
         bound=xr.DataArray(np.array(exponents, dtype=float), coords, ("L",), attrs=attrs),
         measured=xr.DataArray(orders[0], coords, ("L",), attrs=attrs),
         tolerance=0.1,
-        hypotheses=[stacking, early_hypothesis(one.inputs.shape[0])],
+        hypotheses=hypotheses,
         extra={
             "one_path": xr.DataArray(orders[1], coords, ("L",), attrs=attrs),
             "one_path_expected": xr.DataArray(
                 [float(shortest_order(L, S)) for L in depths], coords, ("L",), attrs=attrs
             ),
         },
+        note=f"{missed(hypotheses)}order in dt {orders[0].min():.2f} to {orders[0].max():.2f} at L = {depths[0]} to "
+        f"{depths[-1]}, where {equation} has {listed(exponents)}; along one path {listed(orders[1], '.2f')}",
         **one.attrs,
     )
 

@@ -26,7 +26,7 @@ from dynlab.theory.unicornn_representation import (
     sensitivity,
 )
 from dynlab.theory.unicornn_settings import Setting
-from dynlab.theory.unicornn_subject import CELLS, first_layers, held, order, refined, step_sizes, subject
+from dynlab.theory.unicornn_subject import CELLS, first_layers, held, missed, order, refined, step_sizes, subject
 
 # Coarse steps are far from the limit in a deep stack; finer ones than for one layer: our choice.
 DEEP_FACTORS = (16, 32, 64)
@@ -111,6 +111,11 @@ def proposition_c4(
     one = subject(cell, inputs, where=where, seed=seed, setting=setting, steps=steps, layers=3, hidden_size=8)
     orders = orders_in_dt(one.network, one.inputs, factors, seed, where)
     coords = {"gradient": list(GRADIENTS)}
+    hypotheses = [
+        Hypothesis("L = 3", len(one.layers) == 3, len(one.layers), 3),
+        Hypothesis("dense stacking, Eq. (6)", not one.network.skips, len(one.network.skips), 0),
+        early_hypothesis(one.inputs.shape[0]),
+    ]
     return finding(
         key=where,
         reference="UnICORNN, Prop. C.4, Eq. (62)",
@@ -119,12 +124,13 @@ def proposition_c4(
         bound=xr.DataArray(6.0, attrs={"units": "1", "long_name": "order of the remainder in dt"}),
         measured=xr.DataArray(orders[2:], coords, ("gradient",), attrs={"units": "1", "long_name": "order in dt"}),
         tolerance=0.1,
-        hypotheses=[
-            Hypothesis("L = 3", len(one.layers) == 3, len(one.layers), 3),
-            Hypothesis("dense stacking, Eq. (6)", not one.network.skips, len(one.network.skips), 0),
-            early_hypothesis(one.inputs.shape[0]),
-        ],
+        hypotheses=hypotheses,
         extra={"order": xr.DataArray(orders[:2], coords, ("gradient",), attrs={"units": "1"})},
+        note=f"{missed(hypotheses)}order in dt of the remainder (of the left side), 6 or more claimed: "
+        + "; ".join(
+            f"{remainder:.2f} ({left:.2f}) by {name}"
+            for name, left, remainder in zip(GRADIENTS, orders[:2], orders[2:], strict=True)
+        ),
         **one.attrs,
     )
 

@@ -55,9 +55,12 @@ def volume(
     trace = rollout(one.network, one.inputs[:count])
     dense = dense_jacobians(one.network, trace.inputs, trace.states[:-1])
     sign, logs = np.linalg.slogdet(dense)
+    with np.errstate(over="ignore"):
+        away = [float(np.abs(np.expm1(sums)).max()) for sums in (logs, logs.sum(0))]
     # A reflection keeps the absolute volume; an odd number of them does not keep det = 1.
     logs = np.where(sign > 0, logs, np.inf)
     measured = np.array([np.abs(logs).max(), np.abs(logs.sum(0)).max()])
+    tolerance = ROUNDING * one.network.state_size * count * max(1.0, float(np.abs(dense).max())) ** 2
     return finding(
         key=where,
         reference="UnICORNN, section 3",
@@ -67,9 +70,11 @@ def volume(
         measured=xr.DataArray(
             measured, {"over": ["step", "sequence"]}, ("over",), attrs={"units": "1", "long_name": "|log det|"}
         ),
-        tolerance=ROUNDING * one.network.state_size * count * max(1.0, float(np.abs(dense).max())) ** 2,
+        tolerance=tolerance,
         hypotheses=[],
         extra={"log_determinant": xr.DataArray(logs, dims=("transition", "batch"), attrs={"units": "1"})},
+        note=f"||det| - 1| at most {away[0]:.1e} a step, {away[1]:.1e} over {count} steps (rounding: {tolerance:.1e}); "
+        f"det > 0 in {int((sign > 0).sum())} of {sign.size}",
         **one.attrs,
     )
 
@@ -111,6 +116,7 @@ def symplecticity(
     whole = dense_jacobians(one.network, trace.inputs, trace.states[:-1])
     stack = symplectic_defect(whole, [layer.hidden_size for layer in one.layers])
     largest = max(float(np.abs(J).max()) for J in steps)
+    tolerance = ROUNDING * max(layer.state_size for layer in one.layers) * max(1.0, largest) ** 2
     return finding(
         key=where,
         reference="UnICORNN, section 2, Eqs. (3), (5)",
@@ -118,9 +124,11 @@ def symplecticity(
         relation="==",
         bound=xr.DataArray(0.0, attrs={"units": "1"}),
         measured=xr.DataArray(defects, dims=("layer",), attrs={"units": "1", "long_name": "max |J^T Omega J - Omega|"}),
-        tolerance=ROUNDING * max(layer.state_size for layer in one.layers) * max(1.0, largest) ** 2,
+        tolerance=tolerance,
         hypotheses=[],
         extra={"stack_defect": xr.DataArray(stack, attrs={"units": "1", "long_name": "of the whole stack"})},
+        note=f"defect of a layer at most {max(defects):.1e} (rounding: {tolerance:.1e}), of the stack of "
+        f"{len(defects)} layers {stack:.1e}, over {count} steps",
         **one.attrs,
     )
 

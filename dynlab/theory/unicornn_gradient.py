@@ -20,7 +20,7 @@ from dynlab.network import Network
 from dynlab.theory.base import Hypothesis, Proposition, finding
 from dynlab.theory.unicornn_settings import Setting
 from dynlab.theory.unicornn_state import at_rest, beta, small_step, state_hypotheses
-from dynlab.theory.unicornn_subject import CELLS, Subject, subject
+from dynlab.theory.unicornn_subject import CELLS, Subject, missed, subject
 
 STATEMENT = "|dE / d theta| <= (1 - dt^L) / (1 - dt) T (1 + 2 gamma T) Vbar (Ybar + F) Delta"
 
@@ -127,6 +127,8 @@ def proposition_3_1(
     targets = _targets(targets, one, seed, where)
     bound = gradient_bound(one.layers, one.inputs.shape[0], float(targets.abs().max()))
     names, measured = largest_gradients(one.network, one.inputs, targets)
+    hypotheses = gradient_hypotheses(one.network, one.layers, one.inputs, bound.gamma)
+    largest = int(measured.max(1).argmax())
     values = xr.DataArray(
         measured,
         {"parameter": names},
@@ -140,11 +142,13 @@ def proposition_3_1(
         relation="<=",
         bound=xr.DataArray(bound.proved, attrs={"units": "1", "long_name": "Eq. (14), constants of its proof"}),
         measured=values,
-        hypotheses=gradient_hypotheses(one.network, one.layers, one.inputs, bound.gamma),
+        hypotheses=hypotheses,
         extra={
             "bound_as_printed": xr.DataArray(bound.printed, attrs={"units": "1", "long_name": "Eq. (12)"}),
             "tightness": values / bound.proved,
         },
+        note=f"{missed(hypotheses)}|dE / d theta| at most {measured[largest].max():.2g}, by {names[largest]}: "
+        f"{measured[largest].max() / bound.proved:.1e} of the bound",
         **one.attrs,
     )
 

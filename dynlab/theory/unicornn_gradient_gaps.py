@@ -18,7 +18,9 @@ from dynlab.cells.unicornn import UnICORNN
 from dynlab.network import Network
 from dynlab.theory.base import Proposition, finding
 from dynlab.theory.unicornn_gradient import STATEMENT, gradient_bound, gradient_hypotheses, largest_gradients
-from dynlab.theory.unicornn_subject import CELLS, subject
+from dynlab.theory.unicornn_subject import CELLS, listed, missed, subject
+
+CASES = ("wide layer", "large input")
 
 
 def widened(network: Network, factor: int) -> Network:
@@ -40,7 +42,8 @@ def widened(network: Network, factor: int) -> Network:
 
 def _example() -> Network:
     """Two layers of one unit with alpha = w = 1/2 and V = 1, h = dt = 0.02 (c = 40): our choice."""
-    network = Network([UnICORNN(1, 1, dt=0.02, alpha=0.5) for _ in range(2)]).double()
+    with torch.random.fork_rng(devices=[]):  # drawn, then replaced
+        network = Network([UnICORNN(1, 1, dt=0.02, alpha=0.5) for _ in range(2)]).double()
     with torch.no_grad():
         for layer in network.layers:
             for name, value in (("weight_ih", 1.0), ("weight_hh", 0.5), ("bias", 0.0), ("c", 40.0)):
@@ -77,7 +80,7 @@ def gaps(
     one = subject(_example() if cell is None else cell, inputs, where=where, seed=seed)
     chosen = factors or ((1, 1000, 400_000) if cell is None else (1, 10, 100))
     steps, batch = one.inputs.shape[:2]
-    ratios = np.empty((2, len(chosen)))
+    ratios, bounds = np.empty((2, len(chosen))), np.empty((2, len(chosen)))
     for column, factor in enumerate(chosen):
         wide, scaled = widened(one.network, factor), copy.deepcopy(one.network)
         with torch.no_grad():
@@ -85,10 +88,13 @@ def gaps(
         for row, (network, u) in enumerate(((wide, one.inputs), (scaled, one.inputs * factor))):
             targets = torch.full((steps, batch, network.hidden_size), -largest_target, dtype=torch.float64)
             layers: list[UnICORNN] = network.layers  # type: ignore[assignment]
-            bound = gradient_bound(layers, steps, largest_target)
-            ratios[row, column] = largest_gradients(network, u, targets)[1].max() / bound.proved
+            bounds[row, column] = gradient_bound(layers, steps, largest_target).proved
+            ratios[row, column] = largest_gradients(network, u, targets)[1].max() / bounds[row, column]
     gamma = gradient_bound(one.layers, steps, largest_target).gamma
-    hypotheses = gradient_hypotheses(one.network, one.layers, one.inputs, gamma)
+    hypotheses = [
+        one for one in gradient_hypotheses(one.network, one.layers, one.inputs, gamma) if "|u|" not in one.name
+    ]
+    ends = dict.fromkeys(f"{value:.4g}" for value in (bounds.min(), bounds.max()))
     if cell is None:
         one.attrs["setting"] = "two layers of one unit: our choice"
     return finding(
@@ -99,11 +105,14 @@ def gaps(
         bound=xr.DataArray(1.0, attrs={"units": "1"}),
         measured=xr.DataArray(
             ratios,
-            {"case": ["wide layer", "large input"], "factor": list(chosen)},
+            {"case": list(CASES), "factor": list(chosen)},
             ("case", "factor"),
             attrs={"units": "1", "long_name": "max |dE / d theta| / bound"},
         ),
-        hypotheses=[one for one in hypotheses if "|u|" not in one.name],
+        hypotheses=hypotheses,
+        note=f"{missed(hypotheses)}gradient / bound at factor {', '.join(map(str, chosen))}: "
+        + "; ".join(f"{case} {listed(row, '.2g')}" for case, row in zip(CASES, ratios, strict=True))
+        + f"; bound {' to '.join(ends)}",
         **one.attrs,
     )
 

@@ -21,7 +21,7 @@ from dynlab.cells.unicornn import UnICORNN
 from dynlab.network import Network
 from dynlab.theory.base import Hypothesis, Proposition, finding
 from dynlab.theory.unicornn_settings import Setting
-from dynlab.theory.unicornn_subject import CELLS, first_layers, held, order, refined, step_sizes, subject
+from dynlab.theory.unicornn_subject import CELLS, first_layers, held, missed, order, refined, step_sizes, subject
 
 # "k << n" is taken as k <= n / 10: our choice.
 EARLY = 10
@@ -168,6 +168,12 @@ def proposition_3_2(
     lengths, relative = _against_length(finest, held(one.inputs, max(factors)), target)
     propagator = sensitivity(network, one.inputs, torch.ones_like(target)).adjoint[:, 0]
     limits = {"limit": ["t_n fixed", "n fixed"]}
+    times = np.array(lengths) * finest.layers[0].dt
+    hypotheses = [early_hypothesis(steps)]
+    shown = ", ".join(
+        f"{remainder:.2f} at {limit} (formula {leading:.2f})"
+        for limit, (leading, remainder) in zip(limits["limit"], orders, strict=True)
+    )
     return finding(
         key=where,
         reference="UnICORNN, Prop. 3.2, Eq. (14); Prop. C.3, Eq. (46)",
@@ -176,7 +182,7 @@ def proposition_3_2(
         bound=xr.DataArray(2.0, attrs={"units": "1", "long_name": "order of the remainder in dt"}),
         measured=xr.DataArray(orders[:, 1], limits, ("limit",), attrs={"units": "1", "long_name": "order in dt"}),
         tolerance=0.1,
-        hypotheses=[early_hypothesis(steps)],
+        hypotheses=hypotheses,
         extra={
             "leading_order": xr.DataArray(orders[:, 0], limits, ("limit",), attrs={"units": "1"}),
             "size": xr.DataArray(
@@ -185,9 +191,7 @@ def proposition_3_2(
                 ("limit", "part", "dt"),
                 attrs={"units": "1", "long_name": "max |dE_k / dw|"},
             ),
-            "relative_remainder": xr.DataArray(
-                relative, {"t_n": np.array(lengths) * finest.layers[0].dt}, ("t_n",), attrs={"units": "1"}
-            ),
+            "relative_remainder": xr.DataArray(relative, {"t_n": times}, ("t_n",), attrs={"units": "1"}),
             "propagator": xr.DataArray(
                 propagator.numpy(), {"k": np.arange(1, steps + 1)}, ("k", "unit"), attrs={"units": "1"}
             ),
@@ -195,6 +199,8 @@ def proposition_3_2(
                 steps * step_sizes(one.layers[0]).numpy(), dims=("unit",), attrs={"units": "1"}
             ),
         },
+        note=f"{missed(hypotheses)}order in dt of the remainder, 2 or more claimed: {shown}; "
+        f"remainder / formula {relative[0]:.2g} at t_n = {times[0]:.2g}, {relative[-1]:.2g} at {times[-1]:.3g}",
         **one.attrs,
     )
 

@@ -19,7 +19,7 @@ from dynlab.cells.unicornn import UnICORNN
 from dynlab.network import Network
 from dynlab.theory.base import Proposition, finding
 from dynlab.theory.unicornn_state import beta, state_bounds, state_hypotheses
-from dynlab.theory.unicornn_subject import CELLS, refined, step_sizes, subject
+from dynlab.theory.unicornn_subject import CELLS, listed, missed, refined, step_sizes, subject
 from dynlab.trace import rollout
 
 # Pre-activations of this size leave |tanh| = 1 in float64, whatever w y adds at the sizes met here: our choice.
@@ -42,7 +42,8 @@ def resonant_inputs(layer: UnICORNN, steps: int) -> Tensor:
 
 def resonant_cell(dt: float, alpha: float) -> UnICORNN:
     """One unit of w = 1/2, the mean of appendix A's, V = 1 and h = dt (c = 40): our choice."""
-    cell = UnICORNN(1, 1, dt=dt, alpha=alpha).double()
+    with torch.random.fork_rng(devices=[]):  # drawn, then replaced
+        cell = UnICORNN(1, 1, dt=dt, alpha=alpha).double()
     with torch.no_grad():
         for parameter, value in ((cell.weight_hh, 0.5), (cell.weight_ih, 1.0), (cell.bias, 0.0), (cell.c, 40.0)):
             parameter.fill_(value)
@@ -104,6 +105,9 @@ def resonance(
     one.attrs.update(inputs="square wave at resonance", T=round(T / driven.dt))
     if cell is None:
         one.attrs["setting"] = f"alpha = {alpha}, h = dt: our choice"
+    hypotheses = state_hypotheses([first], 1)[:2]
+    found = [time for time in crossed if time < math.inf]
+    when = f"crossed first at t = {min(found):.4g} to {max(found):.4g}" if found else "never crossed"
     return finding(
         key="unicornn-C.1-resonance",
         reference="UnICORNN, Prop. C.1, Eq. (7)",
@@ -111,12 +115,14 @@ def resonance(
         relation="<=",
         bound=xr.DataArray(1.0, attrs={"units": "1"}),
         measured=xr.DataArray(ratios, {"dt": dts}, ("dt",), attrs={"units": "1", "long_name": "max |z_n| / bound"}),
-        hypotheses=state_hypotheses([first], 1)[:2],
+        hypotheses=hypotheses,
         extra={
             "crossing_time": xr.DataArray(
                 crossed, {"dt": dts}, ("dt",), attrs={"units": "1 (time)", "long_name": "t_n where it is crossed first"}
             )
         },
+        note=f"{missed(hypotheses)}max |z| / bound {listed(ratios, '.4g')} at dt = {listed(dts)}: "
+        f"{ratios[-1] / ratios[0] - 1:+.2%} as dt falls by {dts[0] / dts[-1]:g}; {when}",
         **one.attrs,
     )
 

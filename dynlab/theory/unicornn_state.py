@@ -17,7 +17,7 @@ from dynlab.cells.unicornn import UnICORNN
 from dynlab.network import Network
 from dynlab.theory.base import Hypothesis, Proposition, finding
 from dynlab.theory.unicornn_settings import Setting
-from dynlab.theory.unicornn_subject import CELLS, step_sizes, subject
+from dynlab.theory.unicornn_subject import CELLS, missed, step_sizes, subject
 from dynlab.trace import rollout
 
 QUANTITIES = ("y", "z")
@@ -73,6 +73,14 @@ def _rows(values: np.ndarray, name: str) -> xr.DataArray:
     return xr.DataArray(values, coords, dims, attrs={"units": "1", "long_name": name})
 
 
+def _tightest(tightness: np.ndarray) -> str:
+    """How near y and z come to their bounds, and when: (quantity, layer, time)."""
+    each = zip(QUANTITIES, tightness.max(1), strict=True)
+    return "measured / bound at most " + ", ".join(
+        f"{rows.max():.2g} (|{name}|, n = {1 + int(rows.argmax())})" for name, rows in each
+    )
+
+
 def proposition_c1(
     cell: Cell | None = None, inputs: Tensor | None = None, *, seed: int = 0, setting: str | Setting = "cifar10"
 ) -> xr.Dataset:
@@ -90,6 +98,8 @@ def proposition_c1(
     measured = largest_states(one.network, one.inputs)
     n = np.arange(1, measured.shape[-1] + 1)
     bound = np.stack([state_bounds(layer.alpha, n * layer.dt) for layer in one.layers], 1)
+    hypotheses = [at_rest(one.network), *state_hypotheses(one.layers, one.inputs.shape[0])]
+    largest = max(beta(layer.alpha) * layer.dt for layer in one.layers) * one.inputs.shape[0]
     return finding(
         key="unicornn-C.1",
         reference="UnICORNN, Prop. C.1, Eq. (7)",
@@ -97,8 +107,9 @@ def proposition_c1(
         relation="<=",
         bound=_rows(bound, "bound of the largest state"),
         measured=_rows(measured, "largest state"),
-        hypotheses=[at_rest(one.network), *state_hypotheses(one.layers, one.inputs.shape[0])],
+        hypotheses=hypotheses,
         extra={"tightness": _rows(measured / bound, "measured / bound")},
+        note=f"{missed(hypotheses)}beta T = {largest:.4g}; {_tightest(measured / bound)}",
         **one.attrs,
     )
 
@@ -142,6 +153,7 @@ def linear_growth(
         measured=_rows(measured, "largest state"),
         hypotheses=hypotheses,
         extra={"tightness": _rows(measured / bound, "measured / bound")},
+        note=f"{missed(hypotheses)}{_tightest(measured / bound)}, of N = {measured.shape[-1]}",
         **one.attrs,
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from dynlab import _check
 from dynlab.cell import Cell
 from dynlab.cells.unicornn import UnICORNN
 from dynlab.network import Network
+from dynlab.theory.base import Hypothesis
 from dynlab.theory.unicornn_settings import Setting, find_setting
 
 CELLS = ("unicornn",)
@@ -157,6 +158,20 @@ def first_layers(network: Network, count: int) -> Network:
         part = Network(network.layers[:count], residual=network.residual)
     part.skips = nn.ParameterDict({key: skip for key, skip in network.skips.items() if int(key) < count})
     return part
+
+
+def listed(values: Iterable[float], form: str = ".3g") -> str:
+    """Numbers in a note."""
+    return ", ".join(format(float(value), form) for value in values)
+
+
+def missed(hypotheses: Sequence[Hypothesis]) -> str:
+    """The beginning of a note: the first hypothesis that does not hold, left vs right side; "" if all do."""
+    lacking = [one for one in hypotheses if not one.holds]
+    if not lacking:
+        return ""
+    more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+    return f"missed: {lacking[0].name} ({lacking[0].value:.4g} vs {lacking[0].limit:.4g}){more}; "
 
 
 def order(dts: Sequence[float], values: Sequence[float], where: str, points: int = 3) -> float:

@@ -13,6 +13,8 @@ from dynlab.cells import registry
 from dynlab.figures.propositions import Proposed
 from dynlab.theory import PROPOSITIONS, evaluate_all, find_proposition
 
+NOTE = 240  # characters
+LONG = {"irnn-map", "irnn-norm", "irnn-parameters"}  # lists of cases
 VERDICTS = {"holds", "fails", "not applicable"}
 ASKED = [
     "antisymmetric-1", "antisymmetric-2", "antisymmetric-gamma", "antisymmetric-gated", "irnn-1", "irnn-2",
@@ -66,22 +68,38 @@ def test_the_package_brings_nothing_heavy_until_it_is_asked():
     assert done.stdout.splitlines() == ["[]", "[]"], done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("key", ["antisymmetric-gated", "irnn-2", "irnn-norm", "irnn-parameters"])
-def test_the_seed_and_nothing_else_draws(key):
+@pytest.mark.parametrize(
+    ("key", "options"),
+    [
+        ("antisymmetric-gated", {}),
+        ("irnn-2", {}),
+        ("irnn-norm", {}),
+        ("irnn-parameters", {}),
+        ("unicornn-C.1-resonance", {}),
+        ("unicornn-3.1-gaps", {"factors": (1, 10)}),
+        ("unicornn-chaos", {"steps": 200}),
+        ("unicornn-driving", {"periods": 2}),
+    ],
+)
+def test_the_seed_and_nothing_else_draws(key, options):
     found = []
     for other in (1, 2):
         torch.manual_seed(other)
         state = torch.random.get_rng_state()
-        found.append(PROPOSITIONS[key].evaluate(seed=4))
+        found.append(PROPOSITIONS[key].evaluate(seed=4, **options))
         assert torch.equal(torch.random.get_rng_state(), state)
     assert found[0].identical(found[1])
 
 
 @pytest.mark.slow
 def test_all_of_them_are_evaluated_saved_and_read_again(tmp_path):
+    state = torch.random.get_rng_state()
     for found in evaluate_all():
         key = found.attrs["proposition"]
+        assert torch.equal(torch.random.get_rng_state(), state), key
         assert found.attrs["verdict"] in VERDICTS, key
+        note = found.attrs["note"]
+        assert note.strip() and "nan" not in note and (len(note) <= NOTE or key in LONG), (key, note)
         dynlab.save_dataset(found, tmp_path / f"{key}.zarr")
         again = dynlab.open_dataset(tmp_path / f"{key}.zarr").load()
         for name in ("bound", "measured", "satisfied", "hypothesis_holds"):

@@ -41,6 +41,18 @@ def test_c1_where_all_hypotheses_hold():
     np.testing.assert_allclose(found["bound"].sel(quantity="z")[1], np.sqrt(2 * (1 + 4 * t)))
 
 
+def test_the_note_of_c1_says_what_is_missed_and_how_near_the_bound_is():
+    # beta = max(1 + 26, 4 * 169) = 676, beta dt = 85.176.
+    found = proposition_c1(network := stack(1, dt=0.126, alpha=13.0), noise(50))
+    sides = f"({50 * math.log1p(85.176):.4g} vs {math.log1p(100 * 85.176):.4g})"
+    assert found.note.startswith(f"missed: N log(1 + beta dt) <= log(1 + 2 beta N dt) {sides}; beta T = 4259;")
+    z = largest_states(network, noise(50))[1, 0] / np.sqrt(2 * (1 + 2 * 676 * 0.126 * np.arange(1, 51)))
+    assert f"{z.max():.2g} (|z|, n = {z.argmax() + 1})" in found.note
+    found = proposition_c1(stack(2, dt=1.5, alpha=0.0), noise(5))
+    assert found.note.startswith("missed: alpha > 0 (0 vs 0) and 2 more;")
+    assert "missed" not in proposition_c1(stack(2, dt=0.02, alpha=0.5), noise(16)).note
+
+
 def test_c1_is_undefined_at_alpha_0():
     found = proposition_c1(setting="imdb")
     assert found.verdict == "not applicable"
