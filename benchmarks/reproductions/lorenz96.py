@@ -67,4 +67,11 @@ EXPERIMENT = Experiment(
         *_rows("8", CHAOTIC, ("3.1e-1", "9.8e-2", "6.8e-2"), **WILD),
     ),
     show="{:.4f}".format,
+    findings=(
+        "The LSTM comes to 0.0215 and 0.082 where 0.020 and 0.068 are published, in 1,000 updates: the discretisation, "
+        "the lag and the norm that the paper leaves open are about those of its table. UnICORNN reaches 0.030 (0.022) "
+        "without chaos and 0.34 (0.31) with it, 4.2 times the LSTM's error (published 4.6 times), and gets there with "
+        "slow units and no restoring force in the one (dt = 0.08, alpha = 0), fast ones in the other (0.5, 10). coRNN "
+        "was given 1,000 updates only.",
+    ),
 )
