@@ -77,21 +77,25 @@ def detail(found: xr.Dataset) -> Iterator[RenderableType]:
     for label, text in rows:
         facts.add_row(label, escape(text))
     facts.add_row("verdict", _verdict(found, " "))
-    for name in ("cell", "hyperparameters", "setting", "T", "seed", "note"):
+    for name in ("cell", "hyperparameters", "setting", "T", "seed", "note", "left_out"):
         if attrs.get(name) not in (None, ""):
-            facts.add_row("options" if name == "hyperparameters" else name, escape(_words(name, attrs[name])))
+            facts.add_row(_NAMES.get(name, name), escape(_words(name, attrs[name])))
     axis = axis_of(found)
     own = {"bound", "measured", "satisfied", *(f"hypothesis_{part}" for part in ("holds", "value", "limit"))}
     extras = [str(name) for name in found.data_vars if name not in own]
     for name in extras:
         if len(found[name].dims) != 1 and found[name].dtype.kind in "bif":
             dims = ", ".join(map(str, found[name].dims))
-            facts.add_row("also", escape(f"{name} ({dims}) {_ranges(found[name])[0]}: {found[name].long_name}"))
+            meaning_of = found[name].attrs.get("long_name", name)
+            facts.add_row("also", escape(f"{name} ({dims}) {_ranges(found[name])[0]}: {meaning_of}"))
     yield facts
     for dim in dict.fromkeys([*([axis] if axis else []), *(str(dim) for name in extras for dim in found[name].dims)]):
         columns = [name for name in extras if found[name].dims == (dim,)]
         if columns or dim == axis:
             yield _along(found, dim, columns, dim == axis)
+
+
+_NAMES = {"hyperparameters": "options", "left_out": "left out"}
 
 
 def _table(**options: Any) -> Table:
@@ -177,6 +181,8 @@ def _along(found: xr.Dataset, dim: str, columns: list[str], compared: bool) -> T
         if compared:
             satisfied = here["satisfied"]
             cells = _ranges(here["bound"], here["measured"], units=False)
-            cells.append(("no", "yes")[int(satisfied)] if satisfied.size == 1 else f"{float(satisfied.mean()):.0%}")
+            cells.append(
+                ("no", "yes")[int(satisfied.values.item())] if satisfied.size == 1 else f"{float(satisfied.mean()):.0%}"
+            )
         table.add_row(label, *map(escape, [*cells, *(_plain(here[name].item()) for name in beside)]))
     return table

@@ -152,10 +152,21 @@ def jacobian_map(
                 for name in names
             },
         },
-        note="gain a step (closed form): "
-        + ", ".join(f"{label} {row['gain']:+.3f} ({row['closed_form']:+.3f})" for label, row in rows.items()),
+        note=f"gain a step (closed form): {_extremes(rows)}",
         **described(cell, inputs, seed),
     )  # fmt: skip
+
+
+def _extremes(rows: Mapping[str, Mapping[str, float]]) -> str:
+    """The settings with the least and the most gain, and the one furthest from its closed form."""
+    if not rows:
+        return "no settings"
+    by_gain = sorted(rows, key=lambda label: rows[label]["gain"])
+    furthest = max(rows, key=lambda label: abs(rows[label]["gain"] - rows[label]["closed_form"]))
+    return "; ".join(
+        f"{which} {rows[label]['gain']:+.3f} ({rows[label]['closed_form']:+.3f}), {label}"
+        for which, label in (("least", by_gain[0]), ("most", by_gain[-1]), ("furthest from it", furthest))
+    )
 
 
 def _with(cell: Any, start: str, eta: float, depth: int) -> Any:
@@ -204,7 +215,8 @@ def norm_of_experiments(
         bound=array(("setting",), np.array([one.alpha for one in chosen.values()]), "alpha", setting=labels),
         measured=array(("setting",), np.array(norms), "||U||_2", setting=labels),
         hypotheses=(),
-        note=", ".join(f"{label}: {norm:.3f}" for label, norm in zip(labels, norms, strict=True)),
+        note=f"||U|| from {min(norms):.3f} ({labels[norms.index(min(norms))]}) to {max(norms):.3f} "
+        f"({labels[norms.index(max(norms))]})",
         seed=seed,
     )
 

@@ -98,8 +98,8 @@ def _table(key: str, paper: str, rows: Sequence[Published], cell: Any, inputs: T
             "reason": column([row.reason for row in rows], "what is known of a difference", "text"),
         },
         note=f"{sum(plain)} of {len(plain)} numbers met with nothing fitted"
-        + (f", {sum(met) - sum(plain)} of {fitted} with the unpublished rank fitted" if fitted else "")
-        + f". Not counted: {LEFT_OUT[paper]}",
+        + (f", {sum(met) - sum(plain)} of {fitted} with the unpublished rank fitted" if fitted else ""),
+        left_out=LEFT_OUT[paper],
         seed=seed,
         dynlab_version=dynlab.__version__,
     )  # fmt: skip

@@ -70,7 +70,13 @@ def periodic_response(layer: UnICORNN, inputs: Tensor, stages: int = 10) -> Resp
             miss = (after - state).reshape(2, -1).T.numpy()
             if np.abs(miss).max() < 1e-13 * max(1.0, float(state.abs().max())):
                 break
-            move = np.linalg.solve(np.eye(2) - product, miss[..., None])[..., 0]
+            try:
+                move = np.linalg.solve(np.eye(2) - product, miss[..., None])[..., 0]
+            except np.linalg.LinAlgError:
+                raise ValueError(
+                    "periodic_response: expected an orbit of the input's period, got a multiplier of 1, at which there "
+                    "is none or a continuum; another period or a weaker input keeps clear of resonance"
+                ) from None
             state = state + torch.from_numpy(np.ascontiguousarray(move.T)).reshape(-1)
     after, product = monodromy(layer, inputs, state)
     miss_after = float((after - state).abs().max())
