@@ -17,8 +17,8 @@ from dynlab.cell import Cell
 from dynlab.compare import seeded_cell
 from dynlab.probes import PROBES
 from dynlab.recording import record
-from dynlab.signals import KINDS, Kind, signal
 from dynlab.widgets.runner import Cancelled
+from dynlab.widgets.signals import KINDS, Kind, signal
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -39,7 +39,7 @@ class Comparison:
         cells: specifications such as "irnn:K=5,eta=0.01", or names of cells that the widget was given; one may
             stand there twice.
         steps: T. hidden_size: d of the cells that are built here. batch_size: sequences.
-        seed: of inputs and parameters. inputs: kind of ``dynlab.signals.signal``. scale: factor on the inputs.
+        seed: of inputs and parameters. inputs: kind of ``dynlab.widgets.signals.signal``. scale: factor on the inputs.
         probes: names of probes, with their defaults.
     """
 
@@ -107,7 +107,7 @@ class Comparison:
             "import torch",
             "",
             "import dynlab",
-            "from dynlab.signals import signal",
+            "from dynlab.widgets.signals import signal",
             "",
             f"inputs = signal({self.inputs!r}, {self.steps}, {self.batch_size}, seed={self.seed}{scale})",
             f"probes = {list(self.probes)!r}",

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 import dynlab
 from dynlab.cells import registry
-from dynlab.signals import KINDS
 from dynlab.widgets import comparison as module
 from dynlab.widgets.comparison import KEPT, PAPERS, Comparison, Laboratory
 from dynlab.widgets.runner import Cancelled
+from dynlab.widgets.signals import KINDS
 
 SMALL = Comparison(steps=12, hidden_size=4, batch_size=2)
 
@@ -43,7 +43,7 @@ def test_cells_at_hand_and_builders():
     lab = Laboratory({"trained": trained, "mine": lambda f, d: dynlab.as_cell(torch.nn.GRUCell(f, d))})
     wanted = Comparison(("trained", "mine", "gru"), 12, 4, 2)
     found = {one.label: one.dataset for one in lab.compute(wanted, quiet)}
-    inputs = dynlab.signals.signal("noise", 12, 2)
+    inputs = dynlab.widgets.signals.signal("noise", 12, 2)
     expected = dynlab.record(trained, inputs)
     xr.testing.assert_identical(found["trained"], expected)
     xr.testing.assert_allclose(found["mine"].log_gradient_norm, found["gru"].log_gradient_norm)

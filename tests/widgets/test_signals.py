@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from dynlab.signals import KINDS, PERIODS, signal
 from dynlab.tasks import get_task
+from dynlab.widgets.signals import KINDS, PERIODS, signal
 
 
 @pytest.mark.parametrize("kind", KINDS)
