@@ -113,8 +113,8 @@ def test_fastrnn_starts_from_the_eta_in_its_name():
         with torch.no_grad():
             for name, parameter in cell.named_parameters():
                 if "weight" in name or "bias" in name:
-                    parameter.fill_(100.0 if "bias" in name and "hh" not in name else 0.0)
-            # tanh = 1: alpha + beta h.
+                    parameter.fill_(1.0 if "bias" in name and "hh" not in name else 0.0)
+            # ReLU(1) = 1: alpha + beta h.
             found = cell(torch.zeros(1, 1), torch.tensor([[0.0, 1.0]]))[0].tolist()
         assert found == pytest.approx([eta, 1.0], rel=1e-4)
 
