@@ -110,14 +110,14 @@ EXPERIMENT = Experiment(
         "start where the presets (eta = 0.01 / K) have +0.1. From a small Gaussian U they begin vanishing, at -1.7 "
         "(K = 1) and -8.5 (K = 5), and the learning rate 1e-2 drives them to -6 and -38; at 3e-3, clipped, they come "
         "back to near 0 and the network learns. The curves do not show K = 5 and 10 ahead of K = 1.",
-        "The LSTM solves it within 1,000 updates at a learning rate of 1e-2 (forget bias 1, clipped at norm 1), which"
-        " the paper says takes more than 10,000. FastRNN does with ReLU, the nonlinearity of all the paper's "
+        "The LSTM solves it within 1,000 updates at a learning rate of 1e-2 (forget bias 1, clipped at norm 1), which "
+        "the paper says takes more than 10,000. FastRNN does with ReLU, the nonlinearity of all the paper's "
         "experiments (section 4.1), faster than iRNN here.",
         "A stable gradient is not enough, and the nonlinearity decides. One factor changed: with tanh in place of "
-        "ReLU iRNN (K = 1, its preset) stays at 0.168 and FastRNN at 0.167, with gradients as stable as before "
+        "ReLU iRNN (K = 1, its preset) stays at 0.164 and FastRNN at 0.167, with gradients as stable as before "
         "(FastRNN -0.3). The answer is a sum of products, number times mark. With initial weights of a few tenths "
-        "tanh is nearly linear on [0, 1]: the product is in the untrained h_T, a linear readout of all its directions"
-        " finds it (0.02 to 0.04), but in directions a thousand times weaker than the strongest, and without those "
+        "tanh is nearly linear on [0, 1]: the product is in the untrained h_T, a linear readout of all its directions "
+        "finds it (0.02 to 0.04), but in directions a thousand times weaker than the strongest, and without those "
         "the readout stays at 0.162; after ReLU it is in strong ones (0.06 to 0.10). coRNN and the slow UnICORNN (dt "
         "= 0.03, alpha = 0) are cases of the same: stable (+0.3, +2), coherent (0.92, 0.99), tanh.",
         "UnICORNN at its paper's settings and AntisymmetricRNN with sigma_w = 1 fail before that. Their gradient "

@@ -106,15 +106,16 @@ EXPERIMENT = Experiment(
     ),
     analyse=windows_section,
     findings=(
-        "iRNN stays 3.1 (K = 1) and 2.4 points (K = 5) below the published accuracies. Of the factors that were changed "
-        "one at a time only the amount of data moves K = 5 beyond its seeds' range: by 3 points a doubling, and the fall "
-        "of the error over 480, 960 and 1,920 windows leads to the published accuracy at the size of the complete "
-        "training set. A full Gaussian U, a larger eta, a drop of the learning rate and weight decay change it by 0 to "
-        "-1.2 points. The subset says nothing of the people behind its windows, so that fewer windows and fewer people "
-        "cannot be told apart; validation accuracies are above the test's for K = 1 and where data are few.",
-        "On the same windows FastRNN and the RNN come to their published accuracies, and the LSTM nearly: with ReLU, "
-        "which section 4.1 says all had; with tanh the same search gave 87.2 and 86.3 %. So the published lead of iRNN "
-        "over FastRNN, 1.8 points, is not seen at a third of the data, where it is 0.7 points behind, about a standard "
-        "error. AntisymmetricRNN (tanh, its own paper's) stays 5 points below.",
+        "iRNN stays 3.1 (K = 1) and 2.4 points (K = 5) below the published accuracies. Of the factors that were "
+        "changed one at a time only the amount of data moves K = 5 beyond its seeds' range: by 3 points a doubling, "
+        "and the fall of the error over 480, 960 and 1,920 windows leads to the published accuracy at the size of "
+        "the complete training set. A full Gaussian U, a larger eta, a drop of the learning rate and weight decay "
+        "change it by 0 to -1.2 points. The subset says nothing of the people behind its windows, so that fewer "
+        "windows and fewer people cannot be told apart; validation accuracies are above the test's for K = 1 and "
+        "where data are few.",
+        "On the same windows FastRNN and the RNN come to their published accuracies, and the LSTM nearly: with "
+        "ReLU, which section 4.1 says all had; with tanh the same search gave 87.2 and 86.3 %. So the published "
+        "lead of iRNN over FastRNN, 1.8 points, is not seen at a third of the data, where it is 0.7 points behind, "
+        "about a standard error. AntisymmetricRNN (tanh, its own paper's) stays 5 points below.",
     ),
 )
