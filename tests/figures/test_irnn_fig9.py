@@ -57,6 +57,7 @@ def told(fall: float = -2.0, of_last: float = -2.0, last: float = 0.99, singular
             "log_loss_first": (("run", "recorded"), np.stack([fall * down] * 2)),
             "log_loss_last": (("run", "recorded"), np.stack([of_last * down] * 2)),
             "log_last": (("run", "recorded", "sequence"), np.full((2, len(recorded), 2), math.log(last))),
+            "log_first": (("run", "recorded", "sequence"), np.zeros((2, len(recorded), 2))),
             "score": (("run", "update"), [[0.1], [0.01]]),
             "diverged": ("run", [False, False]),
             "log_singular": (("run", "mode"), np.linspace(-singular, singular, 8) * np.ones((2, 1)) * math.log(10)),
