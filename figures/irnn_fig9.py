@@ -141,8 +141,8 @@ def _falls_with_the_loss(data: xr.Dataset) -> Measured:
     states = data.log_first.sel(run=REFERENCE).mean("sequence") / math.log(10)
     why = (
         f"dL/dh_1 is dL/dh_T times dh_T/dh_1: the other factor, 10^{fall - of_last:+.1f}, is of the states. "
-        f"|dh_T/dh_1| is 10^{float(states.isel(recorded=peak)):+.1f} at update {int(data.recorded[peak]):,}, where |dL/dh_1| is "
-        f"largest, and 10^{float(states.where(late).mean()):+.1f} at the end."
+        f"|dh_T/dh_1| is 10^{float(states.isel(recorded=peak)):+.1f} at update {int(data.recorded[peak]):,}, where "
+        f"|dL/dh_1| is largest, and 10^{float(states.where(late).mean()):+.1f} at the end."
     )
     return Measured(value, fall <= -1 and of_last <= fall / 2, why)
 
