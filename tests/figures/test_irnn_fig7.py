@@ -74,7 +74,13 @@ def test_claims():
 
 
 def test_drawn_are_shares(data: xr.Dataset):
-    whole, near = figure.draw(data).axes
-    heights = np.array([patch.get_height() for patch in whole.patches[:60]])
-    assert heights.sum() == pytest.approx(100, rel=1e-6)
-    assert near.get_xlim()[0] < -1 < 1 < near.get_xlim()[1] and whole.get_yscale() == "log"
+    after, before = figure.draw(data).axes
+    for axes, trained in ((after, 1), (before, 0)):
+        for index, kind in enumerate(data.kind.values):
+            bars = axes.patches[60 * index : 60 * index + 60]
+            assert sum(bar.get_height() for bar in bars) == pytest.approx(100, rel=1e-6)
+            real = data.eigenvalue.real.sel(kind=kind, trained=trained).values
+            inside = [((bar.get_x() <= real) & (real < bar.get_x() + bar.get_width())).mean() for bar in bars]
+            np.testing.assert_allclose([bar.get_height() for bar in bars], 100 * np.array(inside), atol=0.5)
+        assert axes.get_yscale() == "log"
+    assert (after.get_title(), before.get_title()) == ("(a) after training", "(b) before training")
