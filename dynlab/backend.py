@@ -84,9 +84,9 @@ def _obstacle(device: str, dtypes: list[str], transformed: bool) -> str | None:
     return library.status(cast(library.Device, device)).reason
 
 
-def runs_whole(backend: Backend) -> bool:
-    """Whether a scan may go through another library's call for a whole sequence, see ``Cell._whole``."""
-    return not torch.compiler.is_compiling() and not transformed() and asked(backend) != "reference"
+def runs_whole() -> bool:
+    """Whether a scan may be another library's call for a whole sequence, see ``Cell.has_whole``."""
+    return not torch.compiler.is_compiling() and not transformed()
 
 
 def transformed() -> bool:

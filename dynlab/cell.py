@@ -101,8 +101,10 @@ class Cell(nn.Module, metaclass=CellType):
         hidden_size: d, what the next layer and the readout see.
         state_size: n, length of the flat state; ``hidden_size`` unless given.
         backend: what runs ``scan``. "native": the compiled recurrence, where the cell has one; "reference": the
-            loop over ``advance``; "auto": native where it can be had, else what runs a whole sequence at once
-            (torch.nn's recurrences), else the loop, DYNLAB_BACKEND permitting.
+            loop over ``advance``; "auto": native where it can be had, DYNLAB_BACKEND permitting. The LSTM, the GRU,
+            the plain RNN and coRNN have no code of dynlab's: with "native" by name they run a sequence in one call
+            of torch's, several times faster than the loop and rounded otherwise, except where all states of the
+            LSTM or adjoints are asked for; "auto" is the loop, so that what is watched is what is trained.
 
     Attributes:
         hyperparameters: what the cell was built with, for the attributes of datasets.
@@ -114,6 +116,7 @@ class Cell(nn.Module, metaclass=CellType):
     reference: ClassVar[str] = "user-defined"
     bibtex: ClassVar[tuple[str, ...]] = ()
     has_native: ClassVar[bool] = False
+    has_whole: ClassVar[bool] = False
     batch_first: bool = False
     time_varying: bool = False
 
@@ -288,15 +291,16 @@ class Cell(nn.Module, metaclass=CellType):
     def _run(self, terms: Tensor, state: Tensor, keep: Keep, backend: Backend) -> Kept:
         """The recurrence over input terms (t, b, p), on what ``backend`` asks for."""
         watch = watched(self, terms.shape[0], state)
+        if self.has_whole and backend == "native":
+            whole = self._whole(terms, state, keep) if watch is None and runs_whole() else None
+            return whole or self._loop(terms, state, keep, watch)
         if runs_native(backend, self.has_native, type(self).__name__, terms, state):
             return self._native(terms, state, keep, watch)
-        if watch is None and runs_whole(backend) and (whole := self._whole(terms, state, keep)) is not None:
-            return whole
         return self._loop(terms, state, keep, watch)
 
     def _whole(self, terms: Tensor, state: Tensor, keep: Keep) -> Kept | None:
-        """The sequence in one differentiable call that is not dynlab's, where there is one for this ``keep``."""
-        return None
+        """The call of a cell that ``has_whole``; None where it cannot give what ``keep`` asks for."""
+        raise NotImplementedError(f"{type(self).__name__} has no call for a whole sequence")
 
     def _native(self, terms: Tensor, state: Tensor, keep: Keep, watch: Tensor | None) -> Kept:
         """The compiled recurrence of a cell that ``has_native``; ``watch`` as in ``dynlab.adjoints``."""

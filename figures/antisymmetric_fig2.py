@@ -55,7 +55,7 @@ def train_and_measure(model: str, gamma: float, steps: int, task: str, samples: 
     from dynlab.tasks import get_task
     from dynlab.training import Settings, build_network
 
-    cell = LSTM if model == LSTM else f"antisymmetric:epsilon={EPSILON},gamma={gamma:g}"
+    cell = f"{LSTM}:backend=native" if model == LSTM else f"antisymmetric:epsilon={EPSILON},gamma={gamma:g}"
     settings = {"task": f"{task}T={steps}", "cell": cell, **settings, **_RATES[model]}
     result = trained(**settings)
     padded = get_task(settings["task"])

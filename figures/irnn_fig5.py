@@ -19,7 +19,7 @@ from dynlab.figures.base import Claim, Item, Measured, Run, one_by_one
 CELLS: dict[str, dict[str, Any]] = {
     "iRNN": {"cell": "irnn:K=5,rank=16,eta=0.002", **PRESET},
     "RNN": {"cell": "elman"},
-    "LSTM": {"cell": "lstm"},
+    "LSTM": {"cell": "lstm:backend=native"},
     "Antisymmetric": {"cell": "antisymmetric:epsilon=0.1,gamma=0.01"},
     "FastRNN": {"cell": "fastrnn:nonlinearity=relu"},
 }

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 # Our choice, from the search of benchmarks/reproductions/lorenz96.py: Table 6 has no row for Lorenz-96.
 _OTHERS: dict[str, Any] = {"lr": 1e-2, "clip": 1.0}
-_CORNN, _LSTM = {"cell": "cornn:dt=0.1,gamma=1,epsilon=1", **_OTHERS}, {"cell": "lstm", **_OTHERS}
+_CORNN, _LSTM = (
+    {"cell": "cornn:dt=0.1,gamma=1,epsilon=1,backend=native", **_OTHERS},
+    {"cell": "lstm:backend=native", **_OTHERS},
+)
 TRAINING: dict[tuple[str, float], dict[str, Any]] = {
     ("unicornn", 0.9): {"cell": "unicornn:dt=0.08,alpha=0", "layers": 2, "lr": 1.5e-2, "clip": 0.1},
     ("unicornn", 8.0): {"cell": "unicornn:dt=0.5,alpha=10", "layers": 2, "lr": 2e-2, "clip": 1.0},

@@ -152,7 +152,7 @@ def test_garbage_in_the_variable(key, chosen, monkeypatch, native):
         cell.scan(torch.zeros(4, 2, 2))
 
 
-@pytest.mark.parametrize("make", [Mine, lambda **options: registry["lstm"](2, 3, **options)])
+@pytest.mark.parametrize("make", [Mine, lambda **options: registry["fastrnn"](2, 3, **options)])
 def test_native_code_that_does_not_exist(make, monkeypatch):
     cell = make(backend="native")
     with pytest.raises(NativeUnavailableError, match=f"{type(cell).__name__} has no native code"):

@@ -23,14 +23,16 @@ def _rows(F: str, group: str, published: tuple[str, str, str], **unicornn: objec
         Row("UnICORNN, 2 layers of 90", vary(COMMON, {**task, **unicornn}), published[0], (), group),
         Row(
             "coRNN, 64 units",
-            vary(COMMON, {**task, **OTHERS, "cell": "cornn:dt=0.1,gamma=1,epsilon=1", "hidden_size": 64}),
+            vary(
+                COMMON, {**task, **OTHERS, "cell": "cornn:dt=0.1,gamma=1,epsilon=1,backend=native", "hidden_size": 64}
+            ),
             published[1],
             (),
             group,
         ),
         Row(
             "LSTM, 44 units",
-            vary(COMMON, {**task, **OTHERS, "cell": "lstm", "hidden_size": 44}),
+            vary(COMMON, {**task, **OTHERS, "cell": "lstm:backend=native", "hidden_size": 44}),
             published[2],
             (),
             group,

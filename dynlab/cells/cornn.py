@@ -38,6 +38,7 @@ class CoRNN(ModuleCell):
 
     reference = "coRNN, Rusch & Mishra 2021; torchrecurrent.coRNNCell"
     bibtex = ("rusch2021cornn",)
+    has_whole = True
     parts = 2
     module: torchrecurrent.coRNNCell
 

@@ -33,6 +33,7 @@ class Elman(ModuleCell):
 
     reference = "Elman 1990; torch.nn.RNNCell"
     bibtex = ("elman1990finding",)
+    has_whole = True
     module: nn.RNNCell
 
     def __init__(self, input_size: int, hidden_size: int, nonlinearity: str = "tanh") -> None:

@@ -31,6 +31,7 @@ class GRU(ModuleCell):
 
     reference = "Cho et al. 2014; torch.nn.GRUCell"
     bibtex = ("cho2014gru",)
+    has_whole = True
     module: nn.GRUCell
 
     def __init__(self, input_size: int, hidden_size: int) -> None:

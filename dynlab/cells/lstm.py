@@ -35,6 +35,7 @@ class LSTM(ModuleCell):
 
     reference = "Hochreiter & Schmidhuber 1997; torch.nn.LSTMCell"
     bibtex = ("hochreiter1997lstm",)
+    has_whole = True
     parts = 2
     module: nn.LSTMCell
 

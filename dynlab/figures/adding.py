@@ -21,7 +21,7 @@ def _fastrnn(eta: float) -> str:
 
 
 CELLS: dict[str, dict[str, Any]] = {
-    "LSTM": {"cell": "lstm"},
+    "LSTM": {"cell": "lstm:backend=native"},
     "FastRNN, eta = 0.01": {"cell": _fastrnn(0.01)},
     "FastRNN, eta = 0.001": {"cell": _fastrnn(0.001)},
     "Antisymmetric, eps = 0.1": {"cell": "antisymmetric:epsilon=0.1,gamma=0.01"},

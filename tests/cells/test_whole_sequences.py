@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+import dynlab
 from dynlab.cell import Cell
 from dynlab.cells import GRU, LSTM, CoRNN, Elman
 
@@ -20,9 +21,9 @@ CELLS = [
 
 
 def twins(kind: type[Cell], options: dict[str, Any]) -> tuple[Cell, Cell]:
-    """The cell, and the same step by step."""
+    """The cell in one call, and step by step."""
     torch.manual_seed(0)
-    one, other = kind(3, 5, **options).double(), kind(3, 5, **options, backend="reference").double()
+    one, other = kind(3, 5, **options, backend="native").double(), kind(3, 5, **options).double()
     other.load_state_dict(one.state_dict())
     return one, other
 
@@ -81,7 +82,29 @@ def test_gradients_of_cornn_agree_with_differences():
 
 
 @pytest.mark.parametrize(("kind", "options"), CELLS)
-def test_second_derivatives_are_had_from_the_reference(kind, options):
+def test_watched_adjoints_come_from_the_loop(kind, options):
+    one, other = twins(kind, options)
+    inputs = torch.randn(4, 2, 3).double()
+    found = []
+    for cell in (one, other):
+        with dynlab.watch_adjoints() as adjoints:
+            loss = cell.scan(inputs, keep="hidden").square().sum()
+        loss.backward()
+        found.append(adjoints[cell])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-12)
+
+
+def test_the_variable_leaves_the_loop(monkeypatch):
+    """So that it does not change what a Recorder disturbs."""
+    monkeypatch.setenv("DYNLAB_BACKEND", "native")
+    cell = Elman(3, 5)
+    monkeypatch.setattr(Elman, "advance", None)
+    with pytest.raises(TypeError, match="not callable"):
+        cell.scan(torch.randn(4, 2, 3))
+
+
+@pytest.mark.parametrize(("kind", "options"), CELLS)
+def test_second_derivatives_are_had_from_the_loop(kind, options):
     _, other = twins(kind, options)
     state = torch.randn(2, other.state_size).double().requires_grad_()
     torch.autograd.gradgradcheck(lambda s: other.scan(torch.ones(3, 2, 3).double(), s, "last"), (state,))
