@@ -102,9 +102,9 @@ class Cell(nn.Module, metaclass=CellType):
         state_size: n, length of the flat state; ``hidden_size`` unless given.
         backend: what runs ``scan``. "native": the compiled recurrence, where the cell has one; "reference": the
             loop over ``advance``; "auto": native where it can be had, DYNLAB_BACKEND permitting. The LSTM, the GRU,
-            the plain RNN and coRNN have no code of dynlab's: with "native" by name they run a sequence in one call
-            of torch's, several times faster than the loop and rounded otherwise, except where all states of the
-            LSTM or adjoints are asked for; "auto" is the loop, so that what is watched is what is trained.
+            the plain RNN and coRNN have no kernels: with "native" by name they run a sequence in one call (torch's
+            own; coRNN's adjoint is written out), faster than the loop and rounded otherwise, except where all states
+            of the LSTM or adjoints are asked for; "auto" is the loop, so that what is watched is what is trained.
 
     Attributes:
         hyperparameters: what the cell was built with, for the attributes of datasets.

@@ -101,7 +101,7 @@ def test_a_piece_that_fails_leaves_its_workspace_and_nothing_else(scripts, tmp_p
     with pytest.raises(RuntimeError):
         cache.once(wanted, lambda: compute(wanted))
     assert wanted not in cache
-    (work,) = (tmp_path / "kept/work/toy_walk").iterdir()
+    (work,) = (cache.folder / "work" / "toy_walk").iterdir()
     assert sorted(path.name for path in work.iterdir()) == ["0", "1", "2"]
 
 
