@@ -23,7 +23,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
 lab: $(STAMP)
-	$(BIN)/jupyter-lab --notebook-dir=notebooks
+	$(BIN)/dynlab lab
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dynlab import cli_figures, cli_kernels, cli_theory, cli_train
+from dynlab import cli_figures, cli_kernels, cli_lab, cli_theory, cli_train
 from dynlab.backend import NativeUnavailableWarning
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ app.add_typer(cli_kernels.app, name="kernels")
 app.add_typer(cli_figures.app, name="figures")
 app.command()(cli_train.train)
 app.command()(cli_theory.theory)
+app.command()(cli_lab.lab)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.quiver import Quiver
 
 PATH_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 """One a start, of the style's palette; here colours do not tell cells apart."""
@@ -37,33 +38,50 @@ def phase_paths(trajectory: xr.DataArray, ax: Axes, jumps: bool = False) -> None
         )
 
 
-def vector_field(line: np.ndarray, flow: np.ndarray, ax: Axes) -> None:
+def vector_field(line: np.ndarray, flow: np.ndarray, ax: Axes) -> Quiver:
     """Arrows of one length that point along the field, darker where it is faster.
 
     Arguments:
         line: coordinates (points,) along both axes. flow: (row, column, axis).
+
+    Returns:
+        The arrows, for ``point_along``.
     """
+    nothing = np.zeros(flow.shape[:2])
+    arrows = ax.quiver(
+        line, line, nothing, nothing, nothing, cmap="Greys", angles="xy", scale=1.5 * len(line), width=0.006,
+        headwidth=4, headlength=4.5, headaxislength=4, zorder=1,
+    )  # fmt: skip
+    point_along(arrows, flow)
+    return arrows
+
+
+def point_along(arrows: Quiver, flow: np.ndarray) -> None:
+    """Turn the arrows of ``vector_field`` along another field on the same points."""
     speed = np.linalg.norm(flow, axis=-1)
     unit = flow / np.where(speed > 0, speed, 1)[..., None]
-    ax.quiver(
-        line, line, unit[..., 0], unit[..., 1], speed, cmap="Greys", clim=(-0.7 * speed.max(), 2.2 * speed.max()),
-        angles="xy", scale=1.5 * len(line), width=0.006, headwidth=4, headlength=4.5, headaxislength=4, zorder=1,
-    )  # fmt: skip
+    arrows.set_UVC(unit[..., 0], unit[..., 1], speed)
+    arrows.set_clim(-0.7 * speed.max(), 2.2 * speed.max())
 
 
 def square(ax: Axes, half_width: float, title: str = "") -> None:
     """An axis of equal scales around the origin, its axes through it drawn thin; few ticks."""
-    ax.set(xlim=(-half_width, half_width), ylim=(-half_width, half_width), aspect="equal")
     ax.grid(False)
     ax.axhline(0, color="#bbbbbb", linewidth=0.5, zorder=0)
     ax.axvline(0, color="#bbbbbb", linewidth=0.5, zorder=0)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(True)
+    ax.set_title(title, fontsize=8, pad=3)
+    resize(ax, half_width)
+
+
+def resize(ax: Axes, half_width: float) -> None:
+    """Another size for an axis of ``square``."""
+    ax.set(xlim=(-half_width, half_width), ylim=(-half_width, half_width), aspect="equal")
     tick = 10 ** np.floor(np.log10(half_width))
     tick *= 5 if half_width / tick >= 5 else 1
     ax.set_xticks([-tick, 0, tick], [f"{value:g}" for value in (-tick, 0, tick)])
     ax.set_yticks([-tick, 0, tick], [f"{value:g}" for value in (-tick, 0, tick)])
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(True)
-    ax.set_title(title, fontsize=8, pad=3)
 
 
 def plane_panels(

@@ -1,4 +1,4 @@
-"""What the comparison widget shows, as a value: a specification, its datasets, and the code that makes them again.
+"""What the comparison widget shows, as a value: a specification, and the code that makes its datasets.
 
 No widget is imported here.
 """
@@ -6,29 +6,43 @@ No widget is imported here.
 from __future__ import annotations
 
 import json
-import warnings
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
-from dynlab import _check
-from dynlab.cell import Cell
-from dynlab.compare import seeded_cell
+from dynlab import _check, probes
+from dynlab._specs import parse_spec
 from dynlab.probes import PROBES
-from dynlab.recording import record
-from dynlab.widgets.runner import Cancelled
+from dynlab.probes.base import Probe
 from dynlab.widgets.signals import KINDS, Kind, signal
 
 if TYPE_CHECKING:
-    import xarray as xr
+    from torch import Tensor
 
-    from dynlab.widgets.runner import Tick
 
 PAPERS = ("unicornn", "irnn:K=5", "antisymmetric")
 """The cells at the start."""
-KEPT = 64
-"""Datasets that are kept, so that moving one cell's slider measures that cell only."""
+SLOW = ("SingularValues",)
+"""Probes that may take seconds: the others are shown before these are measured."""
+SPECTRA = 10
+"""Transitions whose eigenvalues are measured: all of them would take longer than everything else."""
+
+
+def probe_options(name: str, steps: int) -> dict[str, Any]:
+    """Where a comparison's probe differs from its defaults."""
+    return {"every": -(-steps // SPECTRA)} if name == "StepSpectrum" and steps > SPECTRA else {}
+
+
+def probe_of(name: str, steps: int) -> Probe:
+    """The probe of this name, as a comparison of so many steps uses it."""
+    probe: Probe = getattr(probes, name)(**probe_options(name, steps))
+    return probe
+
+
+def _probe_code(name: str, steps: int) -> str:
+    options = ", ".join(f"{key}={value!r}" for key, value in probe_options(name, steps).items())
+    return f"dynlab.{name}({options})" if options else repr(name)
 
 
 @dataclass(frozen=True)
@@ -40,6 +54,7 @@ class Comparison:
             stand there twice.
         steps: T. hidden_size: d of the cells that are built here. batch_size: sequences.
         seed: of inputs and parameters. inputs: kind of ``dynlab.widgets.signals.signal``. scale: factor on the inputs.
+        features: inputs a step, None for as many as the kind has.
         probes: names of probes, with their defaults.
     """
 
@@ -50,6 +65,7 @@ class Comparison:
     seed: int = 0
     inputs: Kind = "noise"
     scale: float = 1.0
+    features: int | None = None
     probes: tuple[str, ...] = ("GradientNorm",)
 
     def __post_init__(self) -> None:
@@ -59,6 +75,8 @@ class Comparison:
         _check.integer("seed", self.seed, where, least=0)
         _check.choice("inputs", self.inputs, KINDS, where)
         _check.number("scale", self.scale, where)
+        if self.features is not None:
+            _check.integer("features", self.features, where)
         for probe in self.probes:
             _check.choice("each of probes", probe, tuple(PROBES), where)
 
@@ -71,6 +89,16 @@ class Comparison:
             seen[spec] += 1
             found.append(spec if seen[spec] == 1 else f"{spec} ({seen[spec]})")
         return tuple(found)
+
+    def make_inputs(self) -> Tensor:
+        """(time, batch, feature), see ``signal``.
+
+        Raises:
+            ValueError: features for digits, which have theirs.
+        """
+        return signal(
+            self.inputs, self.steps, self.batch_size, features=self.features, seed=self.seed, scale=self.scale
+        )
 
     def to_json(self) -> str:
         """Everything, to be kept or shared."""
@@ -95,130 +123,51 @@ class Comparison:
         except (ValueError, TypeError) as error:
             raise ValueError(f"comparison: expected what to_json wrote, got {text[:60]!r}: {error}") from None
 
-    def code(self, given: Mapping[str, str] | None = None) -> str:
+    def code(
+        self,
+        given: Mapping[str, str] | None = None,
+        builders: Sequence[str] = (),
+        left_out: Mapping[str, Sequence[str]] | None = None,
+    ) -> str:
         """A script that measures exactly this.
 
         Arguments:
-            given: by name, the expression that makes a cell which the widget was given, such as
-                "dynlab.load_checkpoint('run/model.pt')[0]"; a name without one is left to the reader.
+            given: by name, the expression for a cell which the widget was given, such as
+                "dynlab.load_checkpoint('run/model.pt')[0]"; its name unless there is one.
+            builders: the names that are called with (input_size, hidden_size, options).
+            left_out: by label, the probes that cannot be had from a cell.
         """
+        given, left_out = given or {}, left_out or {}
         scale = "" if self.scale == 1 else f", scale={self.scale!r}"
+        features = "" if self.features is None else f", features={self.features}"
         lines = [
             "import torch",
             "",
             "import dynlab",
             "from dynlab.widgets.signals import signal",
             "",
-            f"inputs = signal({self.inputs!r}, {self.steps}, {self.batch_size}, seed={self.seed}{scale})",
-            f"probes = {list(self.probes)!r}",
+            f"inputs = signal({self.inputs!r}, {self.steps}, {self.batch_size}, seed={self.seed}{scale}{features})",
+            f"probes = {self._probes_code(self.probes)}",
             "data = {}",
         ]
         for label, spec in zip(self.labels, self.cells, strict=True):
-            lines.append("")
-            if given is not None and spec in given:
-                lines.append(f"cell = {given[spec]}")
-            else:
-                lines += [
-                    f"torch.manual_seed({self.seed})",
-                    f"cell = dynlab.build_cell({spec!r}, inputs.shape[-1], {self.hidden_size})",
-                ]
-            lines.append(f"data[{label!r}] = dynlab.record(cell, inputs, probes)")
+            had = [probe for probe in self.probes if probe not in left_out.get(label, ())]
+            listed = "probes" if len(had) == len(self.probes) else self._probes_code(had)
+            lines += ["", *self.cell_code(spec, given, builders)]
+            lines.append(f"data[{label!r}] = dynlab.record(cell, inputs, {listed})")
         return "\n".join([*lines, ""])
 
+    def cell_code(self, spec: str, given: Mapping[str, str], builders: Sequence[str]) -> list[str]:
+        """The lines of ``code`` that make ``cell``."""
+        name = spec.partition(":")[0]
+        if name in given and name not in builders:
+            return [f"cell = {given[name]}"]
+        if name in builders:
+            options = "".join(f", {key}={value!r}" for key, value in parse_spec(spec)[1].items())
+            built = f"dynlab.as_cell({given.get(name, name)}(inputs.shape[-1], {self.hidden_size}{options}))"
+        else:
+            built = f"dynlab.build_cell({spec!r}, inputs.shape[-1], {self.hidden_size})"
+        return [f"torch.manual_seed({self.seed})", f"cell = {built}"]
 
-@dataclass(frozen=True)
-class Measured:
-    """One cell's part of a comparison.
-
-    Attributes:
-        label: see ``Comparison.labels``. dataset: None if the cell could not be measured.
-        problem: one line, why not, or what happened on the way; "" if nothing.
-    """
-
-    label: str
-    spec: str
-    dataset: xr.Dataset | None
-    problem: str = ""
-
-
-class Laboratory:
-    """Measures comparisons; what has been measured lately is kept.
-
-    Arguments:
-        given: cells of the user's own by name: cells at hand (trained ones), or functions (input_size, hidden_size)
-            that build one, which are called with the comparison's seed.
-    """
-
-    def __init__(self, given: Mapping[str, Cell | Callable[[int, int], Any]] | None = None) -> None:
-        self.given = dict(given or {})
-        self._kept: OrderedDict[Comparison, Measured] = OrderedDict()
-
-    def compute(self, comparison: Comparison, tick: Tick) -> list[Measured]:
-        """Every cell measured, in order; one that cannot be built or run does not keep the others from it.
-
-        Arguments:
-            tick: see ``dynlab.widgets.runner.Tick``; what it raises ends the computation, and what has been measured
-                by then is kept.
-        """
-        count = len(comparison.cells)
-        found = []
-        for index, (label, spec) in enumerate(zip(comparison.labels, comparison.cells, strict=True)):
-            alone = replace(comparison, cells=(spec,))
-            if alone not in self._kept:
-
-                def part(share: float, before: int = index) -> None:
-                    tick((before + share) / count)
-
-                self._kept[alone] = self._measure(spec, alone, part)
-            self._kept.move_to_end(alone)
-            kept = self._kept[alone]
-            found.append(replace(kept, label=label))
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        tick(1.0)
-        return found
-
-    def _measure(self, spec: str, comparison: Comparison, tick: Tick) -> Measured:
-        sweeps = max(1, 2 * len(comparison.probes)) * comparison.steps
-        done = 0
-
-        def swept(steps: int) -> None:
-            nonlocal done
-            done += steps
-            tick(min(done / sweeps, 1.0))
-
-        tick(0.0)
-        try:
-            inputs = signal(
-                comparison.inputs, comparison.steps, comparison.batch_size, seed=comparison.seed, scale=comparison.scale
-            )
-            cell = self._cell(spec, inputs.shape[-1], comparison)
-            with warnings.catch_warnings(record=True) as said:
-                warnings.simplefilter("always", RuntimeWarning)
-                dataset = record(cell, inputs, comparison.probes, tick=swept)
-        except Cancelled:
-            raise
-        except Exception as error:  # a user's cell may raise anything
-            return Measured(spec, spec, None, _line(error) or type(error).__name__)
-        runtime = [one for one in said if issubclass(one.category, RuntimeWarning)]
-        return Measured(spec, spec, dataset, "; ".join(dict.fromkeys(_line(one.message) for one in runtime)))
-
-    def _cell(self, spec: str, input_size: int, comparison: Comparison) -> Any:
-        import torch
-
-        own = self.given.get(spec)
-        if own is None:
-            return seeded_cell(spec, input_size, comparison.hidden_size, comparison.seed)
-        if not isinstance(own, torch.nn.Module):
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(comparison.seed)
-                return own(input_size, comparison.hidden_size)
-        if getattr(own, "input_size", input_size) != input_size:
-            raise ValueError(
-                f"{spec}: expected inputs with {own.input_size} features, got {comparison.inputs} with {input_size}"
-            )
-        return own
-
-
-def _line(error: object) -> str:
-    return " ".join(str(error).split())
+    def _probes_code(self, names: Sequence[str]) -> str:
+        return f"[{', '.join(_probe_code(name, self.steps) for name in names)}]"

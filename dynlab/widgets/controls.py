@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import ipywidgets
@@ -14,7 +14,7 @@ STEPS = 200
 """Of a slider over its range."""
 A_DECADE = 10
 """Values a decade of a slider with a zero."""
-_LAYOUT = {"width": "100%"}
+_LAYOUT = {"width": "auto"}
 _STYLE = {"description_width": "9em"}
 
 
@@ -37,7 +37,7 @@ def control(option: Option, value: Any = None) -> ipywidgets.ValueWidget | None:
 def _linear(option: Option, value: float) -> ipywidgets.ValueWidget:
     low, high = min(option.low, value), max(option.high, value)
     return ipywidgets.FloatSlider(
-        value, min=low, max=high, step=(high - low) / STEPS, readout_format=".3g", continuous_update=True
+        value, min=low, max=high, step=_step(low, value, high), readout_format=".3g", continuous_update=True
     )
 
 
@@ -46,8 +46,20 @@ def _log(option: Option, value: float) -> ipywidgets.ValueWidget:
         raise ValueError(f"{option.name}: expected a number above 0, got {value!r}")
     low, high = math.log10(min(option.low, value)), math.log10(max(option.high, value))
     return ipywidgets.FloatLogSlider(
-        value, base=10, min=low, max=high, step=(high - low) / STEPS, readout_format=".3g", continuous_update=True
+        value,
+        base=10,
+        min=low,
+        max=high,
+        step=_step(low, math.log10(value), high),
+        readout_format=".3g",
+        continuous_update=True,
     )
+
+
+def _step(low: float, value: float, high: float) -> float:
+    """Some ``STEPS`` steps, with the value on one of them: the page would move a value that lies between."""
+    even = (high - low) / STEPS
+    return (value - low) / max(1, round((value - low) / even)) if value > low else even
 
 
 def _log_or_zero(option: Option, value: float) -> ipywidgets.ValueWidget:
@@ -85,13 +97,15 @@ _MAKERS: Mapping[str, Callable[[Option, Any], ipywidgets.ValueWidget]] = {
 }  # fmt: skip
 
 
-def spec_of(key: str, options: Sequence[Option], values: Mapping[str, Any]) -> str:
-    """The specification of a cell with these values, "irnn:K=5,eta=0.02": those that are not the defaults.
+def spec_of(key: str, options: Sequence[Option], values: Mapping[str, Any], named: Collection[str] = ()) -> str:
+    """The specification of a cell with these values, "irnn:K=5,eta=0.02": those ``named``, and others than defaults.
 
     Numbers are written so that they are read back to the last digit that a slider shows, six of them.
     """
     defaults = {option.name: option.default for option in options}
-    changed = [f"{name}={_text(value)}" for name, value in values.items() if not _same(value, defaults[name])]
+    changed = [
+        f"{name}={_text(value)}" for name, value in values.items() if name in named or not _same(value, defaults[name])
+    ]
     return key + (":" + ",".join(changed) if changed else "")
 
 

@@ -106,14 +106,16 @@ def options_of_function(
     Raises:
         TypeError: if it cannot be called with two sizes and nothing else.
     """
-    parameters = list(inspect.signature(build).parameters.values())
+    # Of a class its own arguments: cells take ``backend`` too, whatever their ``__init__`` says.
+    signature = inspect.signature(build.__init__ if isinstance(build, type) else build)
+    parameters = list(signature.parameters.values())[isinstance(build, type) :]
     positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
     named = [one for one in parameters[2:] if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
     if len(positional) < 2 or any(one.default is one.empty for one in named):
         name = getattr(build, "__name__", str(build))
         raise TypeError(
             f"{name}: expected a class or function (input_size, hidden_size, option=default, ...), got "
-            f"{name}{inspect.signature(build)}"
+            f"{name}{signature}"
         )
     found = []
     for one in named:

@@ -105,12 +105,17 @@ class Runner(Generic[Request, Answer]):
         with self._changed:
             return self._changed.wait_for(lambda: not self._working, timeout)
 
+    @property
+    def overtaken(self) -> bool:
+        """Whether there is a newer request than the one that is being computed."""
+        return self._pending is not None
+
     # ---- the thread ------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
         burst = False
         while (request := self._next(burst)) is not None:
-            self._answer(*request, self._cancelled, self._overtaken)
+            self._answer(*request, self._cancelled, lambda: self.overtaken)
             burst = True
 
     def _next(self, burst: bool) -> tuple[Request] | None:
@@ -127,9 +132,6 @@ class Runner(Generic[Request, Answer]):
                 self._working = False
                 self._changed.notify_all()
             return request
-
-    def _overtaken(self) -> bool:
-        return self._pending is not None
 
     def _answer(self, request: Request, cancelled: threading.Event, overtaken: Callable[[], bool]) -> None:
         begin = reported = time.monotonic()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 import xarray as xr
@@ -10,8 +13,9 @@ from hypothesis import strategies as st
 
 import dynlab
 from dynlab.cells import registry
-from dynlab.widgets import comparison as module
-from dynlab.widgets.comparison import KEPT, PAPERS, Comparison, Laboratory
+from dynlab.widgets import laboratory as module
+from dynlab.widgets.comparison import PAPERS, Comparison
+from dynlab.widgets.laboratory import KEPT, Laboratory
 from dynlab.widgets.runner import Cancelled
 from dynlab.widgets.signals import KINDS
 
@@ -52,9 +56,52 @@ def test_cells_at_hand_and_builders():
     xr.testing.assert_identical(names["data"]["trained"], expected)
 
 
+def test_builders_take_options():
+    def mine(f, d, slope=0.5):
+        return dynlab.as_cell(lambda x, h: slope * h, input_size=f, state_size=d)
+
+    wanted = Comparison(("mine", "mine:slope=0.25"), 12, 4, 2)
+    lab = Laboratory({"mine": mine})
+    half, quarter = lab.compute(wanted, quiet)
+    np.testing.assert_allclose(half.dataset.log_gradient_norm.sel(time=2), 10 * np.log(0.5), rtol=1e-5)
+    np.testing.assert_allclose(quarter.dataset.log_gradient_norm.sel(time=2), 10 * np.log(0.25), rtol=1e-5)
+    names = {"mine": mine}
+    exec(lab.code(wanted), names)
+    xr.testing.assert_identical(names["data"]["mine:slope=0.25"], quarter.dataset)
+
+
+def test_a_probe_that_a_cell_does_not_have_is_left_out_of_this_cell_and_of_its_code():
+    wanted = Comparison(("unicornn", "lstm"), 12, 4, 2, probes=("GradientNorm", "Energy"))
+    lab = Laboratory()
+    unicornn, lstm = lab.compute(wanted, quiet)
+    assert "energy" in unicornn.dataset and not unicornn.left_out
+    assert "energy" not in lstm.dataset and "log_gradient_norm" in lstm.dataset
+    assert "Energy" in lstm.left_out["Energy"] and lstm.problem == ""
+    names: dict[str, object] = {}
+    exec(lab.code(wanted), names)
+    xr.testing.assert_identical(names["data"]["unicornn"], unicornn.dataset)
+    xr.testing.assert_identical(names["data"]["lstm"], lstm.dataset)
+
+
+def test_two_passes_make_what_one_makes():
+    whole = Comparison(("unicornn", "elman"), 12, 4, 2, probes=("GradientNorm", "TimeSteps", "SingularValues"))
+    together = Laboratory().compute(whole, quiet)
+    lab = Laboratory()
+    first = lab.compute(replace(whole, probes=("GradientNorm", "TimeSteps")), quiet)
+    second = lab.compute(replace(whole, probes=("SingularValues",)), quiet)
+    for one, quick, slow in zip(together, first, second, strict=True):
+        xr.testing.assert_identical(quick.joined(slow).dataset, one.dataset)
+
+
 def test_only_the_cell_that_changed_is_measured(monkeypatch):
     measured = []
-    monkeypatch.setattr(module, "record", lambda cell, *a, **k: measured.append(cell.title) or xr.Dataset())
+
+    def recorded(cell, inputs, probes, **options):
+        if len(inputs) > 2:  # two steps only try whether a cell has a probe
+            measured.append(cell.title)
+        return xr.Dataset()
+
+    monkeypatch.setattr(module, "record", recorded)
     lab = Laboratory()
     lab.compute(Comparison(("elman", "gru")), quiet)
     lab.compute(Comparison(("elman", "gru", "elman")), quiet)

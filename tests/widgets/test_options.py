@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+import dynlab
 from dynlab.cells import build_cell, registry
 from dynlab.widgets.options import Option, options_of, options_of_function
 
@@ -76,3 +77,11 @@ def test_bad_input():
         options_of_function(lambda size: None)
     with pytest.raises(TypeError, match="expected a class or function"):
         options_of_function(lambda f, d, needed: None)
+
+
+def test_a_cell_of_ones_own_has_the_options_of_its_init():
+    class Mine(dynlab.Cell):
+        def __init__(self, input_size, hidden_size, leak=0.1, K=3):
+            super().__init__(input_size, hidden_size)
+
+    assert [(one.name, one.default) for one in options_of_function(Mine)] == [("leak", 0.1), ("K", 3)]

@@ -1,0 +1,1 @@
+"""What the comparison widget draws: datasets in, artists updated in place."""
