@@ -144,7 +144,7 @@ class Profile:
         (self.line,) = ax.plot([], [], color=VERMILLION, label="chosen record")
         self.moving: list[Artist] = [self.line, ax.title]
         ax.set(xlabel="time t (steps)", ylabel=r"$\log_{10}$ norm")
-        ax.legend(loc="lower right")
+        ax.legend(loc="best")
         self.grow(data)
         self.at(data.sizes["step"] - 1)
 

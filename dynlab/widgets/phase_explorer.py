@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import html
 import os
-import re
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +21,12 @@ from matplotlib.figure import Figure
 
 from dynlab.plots.style import style
 from dynlab.widgets import planar
-from dynlab.widgets.controls import control
-from dynlab.widgets.options import Option
+from dynlab.widgets.phase_controls import Panel
 from dynlab.widgets.phase_views import VIEWS, PhasePlane, View
 from dynlab.widgets.picture import Picture, Touch
-from dynlab.widgets.planar import MOST_STARTS, MOST_STEPS, Motion, PlanarModel
-from dynlab.widgets.planar_kinds import KINDS
+from dynlab.widgets.planar import Motion, PlanarModel
+from dynlab.widgets.planar_kinds import set_low
 from dynlab.widgets.planar_presets import OPENING, PRESETS
-from dynlab.widgets.snapping import echoes, put
 from dynlab.widgets.status import Status
 from dynlab.widgets.take_home import TakeHome
 
@@ -38,8 +34,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 WINDOWS = (0.2, 50.0)
-REACH = 4.0
-"""Of sliders of W and b."""
 _INCHES = (4.0, 4.0)
 _TEXT: dict[Any, Any] = {
     "font.size": 11,
@@ -48,7 +42,6 @@ _TEXT: dict[Any, Any] = {
     "xtick.labelsize": 10,
     "ytick.labelsize": 10,
 }
-_OWN = "own setting"
 
 
 class PhaseExplorer(ipywidgets.VBox):
@@ -62,7 +55,7 @@ class PhaseExplorer(ipywidgets.VBox):
         model: a ``PlanarModel``; set it, or call ``change``.
         preset: a name among ``dynlab.widgets.planar_presets.PRESETS``; setting it shows that setting.
         cursor: the time that is marked in all views, 0..T. window: half width of the phase plane.
-        motion: what is shown, a ``Motion``.
+        motion: what is shown, a ``Motion``. panel: the controls.
     """
 
     model = traitlets.Instance(PlanarModel)
@@ -72,24 +65,19 @@ class PhaseExplorer(ipywidgets.VBox):
 
     def __init__(self, model: PlanarModel | None = None, folder: str | os.PathLike[str] = ".") -> None:
         self._lock = threading.RLock()
-        self._busy = False  # while controls are set to what the model says
         self._waits = False  # while several traits are set at once
         self._held: int | None = None  # the start that follows the pointer
         self._origin: tuple[PlanarModel, float] | None = None  # what Reset goes back to
         self.status = Status(lambda: None)
         self.motion: Motion = planar.compute(PlanarModel())
         self.views, self.pictures = self._make_pictures()
-        self.controls: dict[str, ipywidgets.ValueWidget] = {}
-        self._said: dict[str, Any] = {}  # what the controls were set to
-        self._reach: dict[str, tuple[float, float]] = {}
-        self._make_controls()
+        self.panel = Panel(self._act, self._lock, WINDOWS)
         self.take_home = TakeHome(
             "phase_explorer", self.status, figure=self.figure, dataset=self.dataset,
             code=lambda: self.motion.model.code(), folder=folder,
         )  # fmt: skip
         self._line = ipywidgets.HTML()
         self._line.add_class("dynlab-explanation")
-        self._side = ipywidgets.VBox(layout={"width": "300px", "flex": "0 0 300px"})
         grid = ipywidgets.GridBox(
             self.pictures,
             # Two and two, in JupyterLab with its file browser at 1280 pixels too.
@@ -99,7 +87,7 @@ class PhaseExplorer(ipywidgets.VBox):
         right = ipywidgets.VBox(
             [self._line, grid, self.status, self.take_home], layout={"flex": "1 1 0", "min_width": "0"}
         )
-        super().__init__([ipywidgets.HBox([self._side, right])], model=self.motion.model)
+        super().__init__([ipywidgets.HBox([self.panel, right])], model=self.motion.model)
         self.add_class("dynlab-phase-explorer")
         self.observe(self._model_set, "model")
         self.observe(self._preset_set, "preset")
@@ -135,8 +123,8 @@ class PhaseExplorer(ipywidgets.VBox):
         model = self.motion.model
         with style():
             made = Figure(figsize=(8.0, 8.4), layout="constrained")
-            equation = _set_low(model.recurrence.equation, lambda letter, low: f"${letter}_{{{low}}}$")
-            made.suptitle(f"{model.recurrence.label}:  {equation}\n{_numbers(model)}", fontsize=9)
+            equation = set_low(model.recurrence.equation, lambda letter, low: f"${letter}_{{{low}}}$")
+            made.suptitle(f"{model.recurrence.label}:  {equation}\n{model.numbers()}", fontsize=9)
             for view, ax in zip(VIEWS, made.subplots(2, 2).flat, strict=True):
                 view(ax).show(self.motion, self.cursor, self.window)
         return made
@@ -258,7 +246,7 @@ class PhaseExplorer(ipywidgets.VBox):
             if touch.phase == "down":
                 away = np.array(self.model.starts) - (touch.x, touch.y)
                 self._held = int(np.linalg.norm(away, axis=1).argmin())
-                self.controls["chosen"].value = self._held + 1
+                self.panel.chosen = self._held
             if self._held is not None:
                 x, y = np.clip((touch.x, touch.y), -self.window, self.window)
                 self.move_start(self._held, float(x), float(y))
@@ -267,161 +255,39 @@ class PhaseExplorer(ipywidgets.VBox):
 
     # ---- controls ---------------------------------------------------------------------------------------------
 
-    def _make_controls(self) -> None:
-        self._add("preset", ipywidgets.Dropdown(options=[_OWN, *PRESETS], tooltip="a setting of a paper"))
-        kinds = [(one.label, key) for key, one in KINDS.items()]
-        self._add("kind", ipywidgets.Dropdown(options=kinds, tooltip="the recurrence"), "recurrence")
-        for name in ("W11", "W12", "W21", "W22", "b1", "b2"):
-            meaning = "bias, or a constant input V x + b" if name[0] == "b" else "entry of the recurrent matrix"
-            self._add(name, _number(name, meaning))
-        for option in {one.name: one for kind in KINDS.values() for one in kind.options}.values():
-            if option.name not in ("alpha",):
-                self._add(option.name, control(option))
-        # Three meanings with three ranges: one control each.
-        for key, kind in KINDS.items():
-            for option in kind.options:
-                if option.name == "alpha":
-                    self._add(f"{key}-alpha", control(option), "alpha")
-        self._add("steps", ipywidgets.IntSlider(50, 1, MOST_STEPS, tooltip="T, number of steps"), "T (steps)")
-        self._add("count", ipywidgets.IntSlider(3, 1, MOST_STARTS, tooltip="how many starts"), "starts")
-        self._add("chosen", ipywidgets.IntSlider(1, 1, 3, tooltip="which start the next two sliders move"), "start no.")
-        self._add("x", _number("x", "first component of the chosen start"))
-        self._add("y", _number("y", "second component of the chosen start"))
-        self._add("cursor", ipywidgets.IntSlider(0, 0, 50, tooltip="the time that is marked in all views"), "t (steps)")
-        self._add("window", control(Option("window", 1.3, "log", *WINDOWS, unit="half width of the phase plane")))
-        buttons = []
-        for name, label, icon, tooltip, act in (
-            ("reset", "Reset", "undo", "back to the preset", self.reset),
-            ("fit", "Fit", "expand", "a window that holds all trajectories", self.fit),
-        ):
-            button = ipywidgets.Button(description=label, icon=icon, tooltip=tooltip, layout={"width": "auto"})
-            button.add_class(f"dynlab-{name}")
-            button.on_click(lambda _, act=act: self._guarded(act))
-            buttons.append(button)
-        self._changed = ipywidgets.HTML()
-        self._changed.add_class("dynlab-changed")
-        self._buttons = ipywidgets.HBox([*buttons, self._changed])
-
-    def _add(self, name: str, made: ipywidgets.ValueWidget | None, label: str = "") -> None:
-        if made is None:
-            raise TypeError(f"PhaseExplorer: expected a control for {name}, got none")
-        made.description = label or name
-        made.style, made.layout = {"description_width": "5.5em"}, {"width": "290px"}
-        made.add_class(f"dynlab-{name}")
-        made.observe(lambda change, name=name: self._guarded(lambda: self._control_set(name, change["new"])), "value")
-        self.controls[name] = made
-        if hasattr(made, "max"):
-            self._reach[name] = made.min, made.max
-
-    def _guarded(self, act: Callable[[], object]) -> None:
-        with self._lock:
-            if not self._busy:
-                with self.status.explaining():
-                    act()
-
-    def _control_set(self, name: str, value: Any) -> None:
-        if echoes(self.controls[name], value, self._said.get(name)):
-            return
-        if name == "preset":
-            self.preset = "" if value == _OWN else value
-        elif name in ("cursor", "window"):
-            setattr(self, name, value)
-        elif name == "chosen":
-            self._follow()
-        elif name in ("x", "y"):
-            index = self.controls["chosen"].value - 1
-            x, y = self.model.starts[index]
-            self.move_start(index, *((value, y) if name == "x" else (x, value)))
-        elif name == "count":
-            self._try(lambda: replace(self.model, starts=_starts(self.model.starts, value)))
-        else:
-            self.change(name.rpartition("-")[2], value)
-
-    @contextmanager
-    def _silent(self) -> Iterator[None]:
-        before, self._busy = self._busy, True
-        try:
-            yield
-        finally:
-            self._busy = before
+    def _act(self, name: str, value: Any) -> None:
+        """What a control or a button was told."""
+        with self._lock, self.status.explaining():
+            if name == "reset":
+                self.reset()
+            elif name == "fit":
+                self.fit()
+            elif name in ("preset", "cursor", "window"):
+                setattr(self, name, value)
+            elif name == "chosen":
+                self._follow()
+            elif name in ("x", "y"):
+                index = self.panel.chosen
+                x, y = self.model.starts[index]
+                self.move_start(index, *((value, y) if name == "x" else (x, value)))
+            elif name == "count":
+                self._try(lambda: self.model.with_starts(value))
+            else:
+                self.change(name, value)
 
     def _follow(self) -> None:
         """Set every control to what the model says."""
         with self._lock:
-            self._set_controls()
+            same = self._origin is None or self.model == self._origin[0]
+            self.panel.follow(self.model, self.preset, self.cursor, self.window, not same)
         self._explain()
         self.take_home.refresh_code()
 
-    def _set_controls(self) -> None:
-        model, kind = self.model, self.model.recurrence
-        index = min(self.controls["chosen"].value, len(model.starts))
-        x, y = model.starts[index - 1]
-        values: dict[str, Any] = {
-            "preset": self.preset or _OWN, "kind": model.kind, "steps": model.steps, "count": len(model.starts),
-            "chosen": index, "x": x, "y": y, "cursor": self.cursor, "window": self.window,
-        }  # fmt: skip
-        biases = ("b1",) if model.kind == "unicornn" else ("b1", "b2")
-        for name in (*kind.entries, *biases):
-            values[name] = model.number(name)
-        shown = ["preset", "kind", *kind.entries, *biases]
-        for option in kind.options:
-            name = f"{model.kind}-alpha" if option.name == "alpha" else option.name
-            values[name] = model.options[option.name]
-            shown.append(name)
-        shown += ["steps", "cursor", "count", "chosen", "x", "y", "window"]
-        self._said = values
-        reach = {**self._reach, "cursor": (0, model.steps), "chosen": (1, len(model.starts))}
-        with self._silent():
-            for name, value in values.items():
-                put(self.controls[name], value, reach.get(name))
-            for name, axis in zip(("x", "y"), kind.axes, strict=True):
-                self.controls[name].description = "start " + axis.strip("$").replace("_", "")
-            for name in kind.entries:
-                self.controls[name].description = kind.name_of(name)
-            wanted = (*(self.controls[name] for name in shown), self._buttons)
-            if self._side.children != wanted:
-                self._side.children = wanted
-
     def _explain(self) -> None:
         kind = self.model.recurrence
-        equation = _set_low(html.escape(kind.equation), lambda letter, low: f"{letter}<sub>{low}</sub>")
+        equation = set_low(html.escape(kind.equation), lambda letter, low: f"{letter}<sub>{low}</sub>")
         text = f"<b>{html.escape(kind.label)}</b>&ensp;{equation}"
         if self.preset in PRESETS:
             text += f"<br>{html.escape(PRESETS[self.preset].line)}"
-        # Not in the text above the pictures: they must not move under a pointer that drags.
-        same = self._origin is None or self.model == self._origin[0]
-        self._changed.value = "" if same else '<span style="color:#555555">changed since</span>'
         hint = "Drag a star in the phase plane, or the time in the last picture."
         self._line.value = f'<div style="line-height:1.35">{text} <span style="color:#555555">{hint}</span></div>'
-
-
-def _number(name: str, meaning: str) -> Any:
-    made: Any = control(Option(name, 0.0, "linear", -REACH, REACH, unit=meaning))
-    made.step = 0.05
-    return made
-
-
-def _starts(starts: tuple[planar.Pair, ...], count: int) -> tuple[planar.Pair, ...]:
-    """So many starts: the first ones, and further ones a turn of 137.5 degrees and a little inward from the last."""
-    found = list(starts[:count])
-    turn = np.pi * (3 - np.sqrt(5))
-    while len(found) < count:
-        x, y = 0.9 * np.array(found[-1])
-        found.append((float(x * np.cos(turn) - y * np.sin(turn)), float(x * np.sin(turn) + y * np.cos(turn))))
-    return tuple(found)
-
-
-def _set_low(equation: str, write: Callable[[str, str], str]) -> str:
-    """An equation with its subscripts, x_{...} and x_i, written by ``write(letter, subscript)``."""
-    return re.sub(r"(\w)_(?:\{([^}]*)\}|(\w))", lambda found: write(found[1], found[2] or found[3]), equation)
-
-
-def _numbers(model: PlanarModel) -> str:
-    """The numbers of a model in a line."""
-    kind = model.recurrence
-    entries = ", ".join(f"{kind.name_of(name)} = {model.number(name):.4g}" for name in kind.entries)
-    options = "".join(
-        f", {name} = {value:.4g}" if isinstance(value, float) else f", {name} = {value}"
-        for name, value in model.options.items()
-    )
-    return f"{entries}, b = ({model.bias[0]:.4g}, {model.bias[1]:.4g}){options}"

@@ -6,6 +6,7 @@ No widget is imported here. Index conventions: t time, b start, d state componen
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -111,6 +112,26 @@ class PlanarModel:
         if name in ("b1", "b2"):
             return self.bias[int(name[1]) - 1]
         return self.W[int(name[1]) - 1][int(name[2]) - 1] if name in ALL else getattr(self, name)
+
+    def with_starts(self, count: int) -> Self:
+        """So many starts: the first ones, and further ones each a turn of 137.5 degrees from the last, and inward."""
+        found = list(self.starts[:count])
+        turn = math.pi * (3 - math.sqrt(5))
+        while len(found) < count:
+            x, y = found[-1] if any(found[-1]) else (1.0, 0.0)
+            found.append((0.9 * (x * math.cos(turn) - y * math.sin(turn)),
+                          0.9 * (x * math.sin(turn) + y * math.cos(turn))))  # fmt: skip
+        return replace(self, starts=tuple(found))
+
+    def numbers(self) -> str:
+        """The numbers that count, in a line."""
+        kind = self.recurrence
+        found = {kind.name_of(name): self.number(name) for name in kind.entries}
+        found |= {name: self.number(name) for name in kind.biases} | dict(self.options)
+        return ", ".join(
+            f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
+            for name, value in found.items()
+        )
 
     def cell(self) -> Cell:
         """The cell with these numbers, in float64."""

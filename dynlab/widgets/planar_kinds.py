@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,9 +38,19 @@ class Recurrence:
     axes: tuple[str, str] = ("$h_1$", "$h_2$")
     hidden_size: int = 2
 
+    @property
+    def biases(self) -> tuple[str, ...]:
+        """The biases that count, by the name of the control."""
+        return ("b1", "b2")[: self.hidden_size]
+
     def name_of(self, entry: str) -> str:
         """What the paper calls an entry: "U12", or "w" where there is one."""
         return self.letter if len(self.entries) == 1 else self.letter + entry[1:]
+
+
+def set_low(equation: str, write: Callable[[str, str], str]) -> str:
+    """An equation with its subscripts, x_{...} and x_i, written by ``write(letter, subscript)``."""
+    return re.sub(r"(\w)_(?:\{([^}]*)\}|(\w))", lambda found: write(found[1], found[2] or found[3]), equation)
 
 
 _EPSILON = Option("epsilon", 0.1, "log", 1e-3, 2.0, unit="integration time per step")

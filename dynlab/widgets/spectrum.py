@@ -85,7 +85,7 @@ class Spectrum(ipywidgets.VBox):
         self._quick = Runner(self._measure, _Listener(self.status, self._measured), threaded=threaded)
         self._slow = Runner(self._measure_singular, _Listener(self.status, self._measured_singular), threaded=threaded)
         self._grid = ipywidgets.GridBox(
-            layout={"grid_template_columns": "repeat(auto-fit, minmax(min(100%, 400px), 1fr))", "flex": "1 1 400px",
+            layout={"grid_template_columns": "repeat(auto-fit, minmax(min(100%, 400px), 1fr))", "flex": "1000 1 800px",
                     "min_width": "0", "overflow": "hidden"}
         )  # fmt: skip
         row = ipywidgets.HBox([self._controls(), self._grid], layout={"flex_flow": "row wrap", "width": "100%"})
@@ -114,7 +114,10 @@ class Spectrum(ipywidgets.VBox):
         self._numbers = ipywidgets.HTML()
         self._numbers.add_class("dynlab-numbers")
         title = ipywidgets.HTML(f"<b>Jacobian between two times</b><br>{html.escape(self.subject.name)}")
-        return ipywidgets.VBox([title, self.slider, self.samples, self.radii, self._numbers], layout={"width": "300px"})
+        return ipywidgets.VBox(
+            [title, self.slider, self.samples, self.radii, self._numbers],
+            layout={"flex": "1 1 300px", "min_width": "0"},
+        )
 
     # ---- computing -------------------------------------------------------------------------------------------------
 

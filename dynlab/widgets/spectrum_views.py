@@ -75,10 +75,8 @@ class Norms:
     def __init__(self, ax: Axes, data: xr.Dataset) -> None:
         self.ax = ax
         decades.dress(ax, r"$\log_{10}$ norm")
-        (self.forward,) = ax.plot([], [], color=BLUE, label=r"$\|\partial s_u / \partial s_\mathrm{start}\|$")
-        (self.backward,) = ax.plot(
-            [], [], color=GREEN, linestyle="--", label=r"$\|\partial s_\mathrm{stop} / \partial s_u\|$"
-        )
+        (self.forward,) = ax.plot([], [], color=BLUE, label="from start to u")
+        (self.backward,) = ax.plot([], [], color=GREEN, linestyle="--", label="from u to stop")
         self.moving: list[Artist] = [self.forward, self.backward, ax.title]
         ax.set_xlabel("time u from start to stop (steps)")
         self.legend = ax.legend(loc="lower center", ncols=2)

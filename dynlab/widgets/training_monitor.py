@@ -79,7 +79,7 @@ class TrainingMonitor(ipywidgets.VBox):
             "training", self.status, figure=self._figure, dataset=lambda: self.dataset, code=self.code, folder=folder
         )
         self._grid = ipywidgets.GridBox(
-            layout={"grid_template_columns": "repeat(auto-fit, minmax(min(100%, 400px), 1fr))", "flex": "1 1 400px",
+            layout={"grid_template_columns": "repeat(auto-fit, minmax(min(100%, 400px), 1fr))", "flex": "1000 1 800px",
                     "min_width": "0", "overflow": "hidden"}
         )  # fmt: skip
         row = ipywidgets.HBox([self._controls(path), self._grid], layout={"flex_flow": "row wrap", "width": "100%"})
@@ -122,7 +122,8 @@ class TrainingMonitor(ipywidgets.VBox):
             f"<b>Training</b><br><span style='overflow-wrap:anywhere'>{html.escape(str(path))}</span>"
         )
         return ipywidgets.VBox(
-            [title, self.slider, self.following, *self._choices.values(), self._about], layout={"width": "300px"}
+            [title, self.slider, self.following, *self._choices.values(), self._about],
+            layout={"flex": "1 1 300px", "min_width": "0"},
         )
 
     # ---- the recording ---------------------------------------------------------------------------------------------

@@ -109,8 +109,8 @@ def test_spectrum(page: Any, lab: Server) -> None:
     readout = wait_for(page, ".dynlab-interval .widget-readout", rf"30 . ({stop - 1}|{stop}|{stop + 1})$")
     wait_for(page, ".dynlab-numbers", "smallest σ")
     page.locator(".dynlab-show-code").click()
-    code = page.locator(".dynlab-code textarea").input_value()
-    assert f"between(cell, inputs, 30, {readout.split()[-1]}, sample=0" in code
+    wanted = f"between(cell, inputs, 30, {readout.split()[-1]}, sample=0"
+    page.wait_for_function("text => document.querySelector('.dynlab-code textarea').value.includes(text)", arg=wanted)
     screenshot(page, "spectrum-dragged")
 
 

@@ -66,7 +66,7 @@ def shown(explorer):
 
 
 def test_it_opens_with_a_panel_of_figure_1(explorer):
-    assert explorer.status.text == "" and explorer.controls["preset"].value == OPENING
+    assert explorer.status.text == "" and explorer.panel.controls["preset"].value == OPENING
     W = discover.load("antisymmetric_fig1").MATRICES["h"]
     states = feedback(W, 0.1, explorer.model.starts, 50)
     found = shown(explorer)
@@ -90,23 +90,25 @@ def test_it_opens_with_a_panel_of_figure_1(explorer):
 
 def test_sliders_move_the_pictures(explorer):
     before = [picture.value for picture in explorer.pictures]
-    explorer.controls["W12"].value = -1.0
-    explorer.controls["epsilon"].value = 0.2
-    explorer.controls["steps"].value = 30
-    states = feedback([[-0.15, -1.0], [2.0, -0.15]], explorer.controls["epsilon"].value, explorer.model.starts, 30)
+    explorer.panel.controls["W12"].value = -1.0
+    explorer.panel.controls["epsilon"].value = 0.2
+    explorer.panel.controls["steps"].value = 30
+    states = feedback(
+        [[-0.15, -1.0], [2.0, -0.15]], explorer.panel.controls["epsilon"].value, explorer.model.starts, 30
+    )
     np.testing.assert_allclose(shown(explorer)["paths"], states.transpose(1, 0, 2), atol=1e-12)
     np.testing.assert_allclose(shown(explorer)["values"], [[-0.15, -0.15], [2**0.5, -(2**0.5)]])
-    assert explorer.controls["cursor"].max == 30 and explorer.views[3].ax.get_xlim() == (0, 30)
+    assert explorer.panel.controls["cursor"].max == 30 and explorer.views[3].ax.get_xlim() == (0, 30)
     assert all(picture.value != old for picture, old in zip(explorer.pictures, before, strict=True))
-    assert "changed" in explorer._changed.value
+    assert "changed" in explorer.panel.changed.value
     explorer.reset()
-    assert "changed" not in explorer._changed.value
+    assert "changed" not in explorer.panel.changed.value
     assert [picture.value for picture in explorer.pictures] == before
 
 
 def test_what_is_drawn_while_moving_is_what_is_drawn_anew(explorer):
     for name, value in (("W11", 0.2), ("gamma", 0.3), ("b1", 0.4), ("cursor", 12), ("y", 0.3)):
-        explorer.controls[name].value = value
+        explorer.panel.controls[name].value = value
     for picture in explorer.pictures:
         moved = image.imread(io.BytesIO(picture.value))
         picture.draw()
@@ -115,11 +117,11 @@ def test_what_is_drawn_while_moving_is_what_is_drawn_anew(explorer):
 
 def test_a_start_follows_the_pointer(explorer):
     touch_at(explorer, 0, "down", 0.52, -0.7)  # the third is nearest
-    assert explorer.controls["chosen"].value == 3
+    assert explorer.panel.controls["chosen"].value == 3
     touch_at(explorer, 0, "move", -0.2, 0.6)
     np.testing.assert_allclose(explorer.model.starts[2], (-0.2, 0.6))
     np.testing.assert_allclose(shown(explorer)["stars"][2], (-0.2, 0.6))
-    np.testing.assert_allclose([explorer.controls["x"].value, explorer.controls["y"].value], (-0.2, 0.6))
+    np.testing.assert_allclose([explorer.panel.controls["x"].value, explorer.panel.controls["y"].value], (-0.2, 0.6))
     states = feedback([[-0.15, -2.0], [2.0, -0.15]], 0.1, explorer.model.starts, 50)
     np.testing.assert_allclose(shown(explorer)["paths"], states.transpose(1, 0, 2), atol=1e-12)
     touch_at(explorer, 0, "move", 30, 0)
@@ -138,42 +140,42 @@ def test_the_cursor_is_shared(explorer):
     touch_at(explorer, 3, "down", 9.8, 0.0)
     touch_at(explorer, 3, "move", 20.2, 0.0)
     touch_at(explorer, 3, "up", 20.2, 0.0)
-    assert explorer.cursor == 20 == explorer.controls["cursor"].value
+    assert explorer.cursor == 20 == explorer.panel.controls["cursor"].value
     found = shown(explorer)
     assert found["cursor"] == 20
     np.testing.assert_allclose(found["rings"], explorer.motion.states[20])
     np.testing.assert_allclose(found["now"], explorer.motion.step_eigenvalues[19].reshape(-1))
-    explorer.controls["cursor"].value = 0
+    explorer.panel.controls["cursor"].value = 0
     np.testing.assert_allclose(shown(explorer)["now"], explorer.motion.step_eigenvalues[0].reshape(-1))
     explorer.cursor = 50
-    explorer.controls["steps"].value = 10
-    assert explorer.cursor == 10 == explorer.controls["cursor"].value
+    explorer.panel.controls["steps"].value = 10
+    assert explorer.cursor == 10 == explorer.panel.controls["cursor"].value
 
 
 def test_starts_are_added_and_removed(explorer):
-    explorer.controls["count"].value = 5
+    explorer.panel.controls["count"].value = 5
     assert len(explorer.model.starts) == 5 == len(set(explorer.model.starts))
     assert explorer.model.starts[:3] == ((0.0, 0.5), (-0.5, -0.5), (0.5, -0.75))
-    assert len(shown(explorer)["paths"]) == 5 and explorer.controls["chosen"].max == 5
-    explorer.controls["chosen"].value = 5
-    explorer.controls["x"].value = 0.25
+    assert len(shown(explorer)["paths"]) == 5 and explorer.panel.controls["chosen"].max == 5
+    explorer.panel.controls["chosen"].value = 5
+    explorer.panel.controls["x"].value = 0.25
     assert explorer.model.starts[4][0] == 0.25
-    explorer.controls["count"].value = 1
-    assert explorer.model.starts == ((0.0, 0.5),) and explorer.controls["chosen"].value == 1
+    explorer.panel.controls["count"].value = 1
+    assert explorer.model.starts == ((0.0, 0.5),) and explorer.panel.controls["chosen"].value == 1
     assert [name.get_visible() for name in explorer.views[0]._names] == [True] + 4 * [False]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_recurrence_has_its_own_controls(explorer, kind):
-    explorer.controls["kind"].value = kind
+    explorer.panel.controls["kind"].value = kind
     assert explorer.model.kind == kind and explorer.status.text == ""
-    visible = [control.description for control in explorer._side.children[:-1]]
+    visible = [control.description for control in explorer.panel.children[:-1]]
     names = {option.name for option in KINDS[kind].options}
     assert names <= set(visible) and len(visible) == len(set(visible))
     every = {option.name for one in KINDS.values() for option in one.options}
     assert not (every - names) & set(visible)
-    assert all(control.tooltip for control in explorer._side.children[:-1])
-    moved = dict(zip(visible, explorer._side.children, strict=False))
+    assert all(control.tooltip for control in explorer.panel.children[:-1])
+    moved = dict(zip(visible, explorer.panel.children, strict=False))
     for option in KINDS[kind].options:
         control = moved[option.name]
         value = {"start": "zero", "K": 3}.get(option.name, 0.5)
@@ -184,7 +186,7 @@ def test_every_recurrence_has_its_own_controls(explorer, kind):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_shown(explorer, name):
-    explorer.controls["preset"].value = name
+    explorer.panel.controls["preset"].value = name
     assert explorer.preset == name and explorer.status.text == ""
     assert explorer.model == PRESETS[name].model() and explorer.window == PRESETS[name].window
     assert explorer.views[0].ax.get_xlim() == (-explorer.window, explorer.window)
@@ -196,7 +198,7 @@ def test_every_preset_is_shown(explorer, name):
 
 
 def test_the_window_can_be_moved(explorer):
-    explorer.controls["window"].value = 3.0
+    explorer.panel.controls["window"].value = 3.0
     assert explorer.views[0].ax.get_xlim() == pytest.approx((-3, 3))
     assert shown(explorer)["at"].max() == pytest.approx(3)
     with pytest.raises(traitlets.TraitError, match="expected a window"):
@@ -212,22 +214,22 @@ def test_the_window_can_be_moved(explorer):
      ("unicornn", "dt", 0.0), ("elman", "steps", 0), ("elman", "nonsense", 1)],
 )  # fmt: skip
 def test_what_cannot_be_is_said_and_nothing_changes(explorer, kind, name, value):
-    explorer.controls["kind"].value = kind
+    explorer.panel.controls["kind"].value = kind
     before, seen = explorer.model, shown(explorer)["paths"]
     explorer.change(name, value)
     assert "expected" in explorer.status.text
     assert explorer.model == before
     np.testing.assert_array_equal(shown(explorer)["paths"], seen)
     explorer.change("b1", 0.5)
-    assert explorer.status.text == "" and explorer.model.bias[0] == 0.5 == explorer.controls["b1"].value
+    assert explorer.status.text == "" and explorer.model.bias[0] == 0.5 == explorer.panel.controls["b1"].value
 
 
 def test_a_control_goes_back_when_it_is_refused(explorer):
-    explorer.controls["kind"].value = "irnn"
-    explorer.controls["K"].min = 0
-    explorer.controls["K"].value = 0
+    explorer.panel.controls["kind"].value = "irnn"
+    explorer.panel.controls["K"].min = 0
+    explorer.panel.controls["K"].value = 0
     assert "expected K >= 1" in explorer.status.text
-    assert explorer.controls["K"].value == 5 == explorer.model.options["K"]
+    assert explorer.panel.controls["K"].value == 5 == explorer.model.options["K"]
 
 
 def test_states_that_explode(explorer):
@@ -245,15 +247,15 @@ def test_states_that_explode(explorer):
     assert explorer.motion is seen
     explorer.reset()
     assert explorer.status.text == "" and explorer.motion.overflow is None
-    explorer.controls["kind"].value = "irnn"
-    assert explorer.controls["irnn-alpha"].max == pytest.approx(2)
+    explorer.panel.controls["kind"].value = "irnn"
+    assert explorer.panel.controls["irnn-alpha"].max == pytest.approx(2)
 
 
 def test_without_the_figure_scripts_it_opens_and_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv(discover.VARIABLE, str(tmp_path / "none"))
     explorer = PhaseExplorer()
     assert "expected a folder of scripts" in explorer.status.text and explorer.preset == ""
-    explorer.controls["W12"].value = -1.5
+    explorer.panel.controls["W12"].value = -1.5
     np.testing.assert_allclose(shown(explorer)["values"], [[0, 0], [1.5**0.5, -(1.5**0.5)]], atol=1e-12)
     explorer.preset = "nothing"
     assert "expected a preset among" in explorer.status.text and explorer.preset == ""
@@ -263,8 +265,8 @@ def test_without_the_figure_scripts_it_opens_and_says_so(monkeypatch, tmp_path):
 
 
 def test_taking_home(explorer, tmp_path):
-    explorer.controls["preset"].value = "UnICORNN oscillator"
-    explorer.controls["unicornn-alpha"].value = 7.0
+    explorer.panel.controls["preset"].value = "UnICORNN oscillator"
+    explorer.panel.controls["unicornn-alpha"].value = 7.0
     explorer.cursor = 3
     explorer.take_home.folder.value = str(tmp_path)
     for kind in ("pdf", "png", "svg"):
@@ -310,7 +312,7 @@ def test_nothing_grows(explorer):
     def moves(times):
         for at in range(times):
             name = ("W11", "W12", "epsilon", "x", "cursor", "gamma", "window", "kind")[at % 8]
-            control = explorer.controls[name]
+            control = explorer.panel.controls[name]
             if name == "kind":
                 control.value = list(KINDS)[at // 8 % len(KINDS)]
             elif name == "cursor":
@@ -323,9 +325,9 @@ def test_nothing_grows(explorer):
     moves(8)
     before = count()
     moves(8 * len(KINDS) - 8)
-    explorer.controls["kind"].value = "feedback"
+    explorer.panel.controls["kind"].value = "feedback"
     for _ in range(450):
-        explorer.controls["W12"].value = random.uniform(-3, 3)
+        explorer.panel.controls["W12"].value = random.uniform(-3, 3)
     explorer.reset()
     moves(8)
     assert count() == before
