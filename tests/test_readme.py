@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=["quick start", "your own cell", "recorder", "adjoints"])
+@pytest.mark.parametrize("block", BLOCKS, ids=["quick start", "your own cell", "recorder", "adjoints", "comparison"])
 def test_code_runs_verbatim(block: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=300

@@ -32,6 +32,9 @@ Request = tuple[int, int | None, int]
 REST = 0.15
 """Seconds for which the ends must rest before singular values are computed."""
 
+TABLE = "display:flex;flex-wrap:wrap;gap:0 2em;line-height:1.5"
+ROW = "flex:0 1 17em;display:flex;justify-content:space-between"
+
 
 class Spectrum(ipywidgets.VBox):
     """Norm, eigenvalues and singular values of d state_stop / d state_start.
@@ -113,7 +116,7 @@ class Spectrum(ipywidgets.VBox):
             control.add_class(f"dynlab-{name}")
         self._numbers = ipywidgets.HTML()
         self._numbers.add_class("dynlab-numbers")
-        title = ipywidgets.HTML(f"<b>Jacobian between two times</b><br>{html.escape(self.subject.name)}")
+        title = ipywidgets.HTML(f"<b>Jacobian between two times</b>&ensp;{html.escape(self.subject.name)}")
         return ipywidgets.VBox(
             [title, self.slider, self.samples, self.radii, self._numbers],
             layout={"flex": "1 1 300px", "min_width": "0"},
@@ -215,8 +218,8 @@ class Spectrum(ipywidgets.VBox):
 
     def _count(self, data: xr.Dataset) -> None:
         self._shown_sample = int(data.attrs["sample"])
-        rows = (f"<tr><td>{name}&ensp;</td><td>{value}</td></tr>" for name, value in numbers(data))
-        self._numbers.value = f"<table style='line-height:1.4'>{''.join(rows)}</table>"
+        rows = (f"<div style='{ROW}'><span>{name}</span><span>{value}</span></div>" for name, value in numbers(data))
+        self._numbers.value = f"<div style='{TABLE}'>{''.join(rows)}</div>"
         self.take_home.refresh_code()
 
     # ---- what the hand does ----------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ No widget is imported here.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -81,12 +82,12 @@ class Subject:
         else:
             lines.append(f"inputs = {self.inputs_code}" if self.inputs_code else "# inputs: what the widget was given")
         if built:
-            lines.append(f"cell = seeded_cell({self.cell!r}, inputs.shape[-1], {self.hidden_size}, {self.seed})")
+            lines.append(f"cell = seeded_cell({json.dumps(self.cell)}, inputs.shape[-1], {self.hidden_size}, {self.seed})")
         dtype = "" if self.dtype is None else f", dtype={self.dtype}"
-        attrs = f", attrs={self.attrs!r}" if self.attrs else ""
+        attrs = f", attrs={json.dumps(self.attrs)}" if self.attrs else ""
         lines += [
             f"data = between(cell, inputs, {start}, {stop}, sample={sample}{dtype}{attrs})",
             'dynlab.save_dataset(data, "spectrum.zarr")',
-            f'spectrum_figure(data, radius={radius!r}).savefig("spectrum.pdf")',
+            f'spectrum_figure(data, radius="{radius}").savefig("spectrum.pdf")',
         ]
         return "\n".join([*lines, ""])

@@ -177,7 +177,7 @@ class Plane:
             if shown:
                 size, text = rings[index]
                 ring.set(radius=size, edgecolor="#000000" if index == 0 else "#bbbbbb", linewidth=1 - 0.3 * (index > 0))
-                label.set(position=(size * math.sqrt(0.5), size * math.sqrt(0.5)), text=text)
+                label.set(position=(0, -size), text=text)
         return True
 
 

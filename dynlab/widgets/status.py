@@ -28,7 +28,12 @@ class Status(ipywidgets.HBox):
         self.text = ""
         self.share: float | None = None
         self._progress = ipywidgets.FloatProgress(
-            0.0, min=0.0, max=1.0, description="computing", layout={"width": "16em"}, style={"description_width": "5em"}
+            0.0,
+            min=0.0,
+            max=1.0,
+            description="computing",
+            layout={"width": "17em"},
+            style={"description_width": "6.5em"},
         )
         self._cancel = ipywidgets.Button(
             description="Cancel",

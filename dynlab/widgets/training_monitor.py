@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 import threading
 import time
@@ -119,7 +120,7 @@ class TrainingMonitor(ipywidgets.VBox):
         self._about = ipywidgets.HTML(layout={"width": "auto"})
         self._about.add_class("dynlab-about")
         title = ipywidgets.HTML(
-            f"<b>Training</b><br><span style='overflow-wrap:anywhere'>{html.escape(str(path))}</span>"
+            f"<b>Training</b>&ensp;<span style='overflow-wrap:anywhere'>{html.escape(str(path))}</span>"
         )
         return ipywidgets.VBox(
             [title, self.slider, self.following, *self._choices.values(), self._about],
@@ -317,13 +318,13 @@ class TrainingMonitor(ipywidgets.VBox):
 
     def code(self) -> str:
         """A script that opens the recording and draws the same."""
-        asked = "".join(f",\n    {name}={value!r}" for name, value in self._asked().items())
+        asked = "".join(f",\n    {name}={json.dumps(value)}" for name, value in self._asked().items())
         return "\n".join(
             [
                 "import dynlab",
                 "from dynlab.widgets.monitor_figure import monitor_figure",
                 "",
-                f"data = dynlab.open_recording({str(self.replay.path)!r})",
+                f"data = dynlab.open_recording({json.dumps(str(self.replay.path))})",
                 f"figure = monitor_figure(\n    data,\n    step={self.step}{asked},\n)",
                 'figure.savefig("training.pdf")',
                 "",

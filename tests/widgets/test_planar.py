@@ -254,6 +254,11 @@ def test_one_number_is_changed():
     assert EXAMPLES["fastrnn"].changed("kind", "unicornn").options == {"dt": 0.126, "alpha": 13.0}
 
 
+def test_starts_are_added_apart():
+    model = replace(PlanarModel(), starts=((0.0, 0.0),)).with_starts(MOST_STARTS)
+    assert len(set(model.starts)) == MOST_STARTS and model.with_starts(1).starts == ((0.0, 0.0),)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("epsilon", 0.0), ("epsilon", math.nan), ("gamma", -1.0), ("W11", math.inf), ("b1", "1"), ("steps", 0),

@@ -93,7 +93,8 @@ class EigenvalueView(View):
             placed, lost = _of_end(one)
             hidden += lost
             end.set_data(placed.real, placed.imag)
-        self.heading.set_text("step t = " + ", ".join(map(str, sorted(shown))) if shown else "")
+        elsewhere = " (nearest measured)" if shown - {scene.time} else ""
+        self.heading.set_text(f"step t = {', '.join(map(str, sorted(shown)))}{elsewhere}" if shown else "")
         self.note.set_text(f"{hidden} below rounding, not shown" if hidden else "")
 
     def fit(self, scene: Scene) -> bool:
