@@ -82,7 +82,9 @@ class Subject:
         else:
             lines.append(f"inputs = {self.inputs_code}" if self.inputs_code else "# inputs: what the widget was given")
         if built:
-            lines.append(f"cell = seeded_cell({json.dumps(self.cell)}, inputs.shape[-1], {self.hidden_size}, {self.seed})")
+            lines.append(
+                f"cell = seeded_cell({json.dumps(self.cell)}, inputs.shape[-1], {self.hidden_size}, {self.seed})"
+            )
         dtype = "" if self.dtype is None else f", dtype={self.dtype}"
         attrs = f", attrs={json.dumps(self.attrs)}" if self.attrs else ""
         lines += [
