@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.timing import Report, machine
-from benchmarks.widget_page import FRONT_ENDS, Bench, Seen, browser_of, opened
+from benchmarks.widget_page import FRONT_ENDS, Bench, Seen, Span, browser_of, opened
 from tests.browser.conftest import CHROMIUM
 
 VIEWS: Mapping[str, tuple[tuple[str, ...], float | None]] = {
@@ -58,11 +58,20 @@ def latency(seen: Seen) -> Latency | None:
     if not seen.shown:
         return None
     act, times = seen.acts[0], [time for _, time in seen.shown]
-    # What the kernel did after the last picture, such as measuring what then looked the same, made nobody wait.
+    # What the kernel did after the last picture, such as drawing what then looked the same, made nobody wait.
     spans = [span for span in seen.spans if span.begin < max(times) and span.kind != "idle"]
-    parts = {kind: sum(span.end - span.begin for span in spans if span.kind == kind) for kind in ("compute", "draw")}
+    compute, draw = (covered([span for span in spans if span.kind == kind], max(times)) for kind in ("compute", "draw"))
     there = min(span.begin for span in spans) - act
-    return Latency(max(times) - act, there, parts["compute"], parts["draw"], min(times) - act)
+    return Latency(max(times) - act, there, compute, draw, min(times) - act)
+
+
+def covered(spans: Sequence[Span], end: float) -> float:
+    """Seconds before ``end`` within at least one of these: threads draw at the same time."""
+    total, reached = 0.0, 0.0
+    for span in sorted(spans, key=lambda one: one.begin):
+        total += max(0.0, min(span.end, end) - max(span.begin, reached))
+        reached = max(reached, span.end)
+    return total
 
 
 def row(label: str, found: Sequence[Latency | None]) -> tuple[str, ...]:

@@ -107,8 +107,9 @@ def options_of_function(
         TypeError: if it cannot be called with two sizes and nothing else.
     """
     # Of a class its own arguments: cells take ``backend`` too, whatever their ``__init__`` says.
-    signature = inspect.signature(build.__init__ if isinstance(build, type) else build)
-    parameters = list(signature.parameters.values())[isinstance(build, type) :]
+    signature = inspect.signature(build.__init__ if isinstance(build, type) else build)  # type: ignore[misc]
+    parameters = list(signature.parameters.values())
+    parameters = parameters[1:] if parameters and parameters[0].name == "self" else parameters
     positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
     named = [one for one in parameters[2:] if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
     if len(positional) < 2 or any(one.default is one.empty for one in named):

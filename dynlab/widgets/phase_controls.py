@@ -129,8 +129,8 @@ class Panel(ipywidgets.VBox):
                 self.controls[name].description = "start " + axis.strip("$").replace("_", "")
             # Beside the pictures, not above: they must not move under a pointer that drags.
             self.changed.value = '<span style="color:#555555">changed since</span>' if changed else ""
-            wanted = (*(self.controls[name] for name in self._said), self._buttons)
-            if self.children != wanted:
+            wanted: tuple[ipywidgets.Widget, ...] = (*(self.controls[name] for name in self._said), self._buttons)
+            if tuple(self.children) != wanted:  # type: ignore[has-type]
                 self.children = wanted
         finally:
             self._busy = before

@@ -102,12 +102,12 @@ class PhasePlane(View):
         self._paths.set_segments(list(states.transpose(1, 0, 2)))
         self._paths.set_color([to_rgba(colour, 0.35) for colour in colours])
         self._dots.set_offsets(states.reshape(-1, 2))
-        self._dots.set_facecolors(_fading(colours, len(states)))
+        self._dots.set_facecolor(list(_fading(colours, len(states))))
         for artist, places in ((self._stars, states[0]), (self._rings, states[min(cursor, len(states) - 1)])):
             artist.set_offsets(places)
-        self._stars.set_facecolors(colours)
+        self._stars.set_facecolor(colours)
         self._rings.set_visible(cursor > 0)  # they would hide the stars
-        self._rings.set_edgecolors(colours)
+        self._rings.set_edgecolor(colours)
         for index, name in enumerate(self._names):
             name.set_visible(index < len(colours))
             if index < len(colours):
@@ -186,14 +186,14 @@ class Steps(View):
     def _draw(self, motion: Motion, cursor: int) -> bool:
         values, colours = motion.step_eigenvalues, _colours(motion)
         self._dots.set_offsets(_plane(values.reshape(-1)))
-        self._dots.set_facecolors(np.repeat(_fading(colours, len(values)), 2, axis=0))
+        self._dots.set_facecolor(list(np.repeat(_fading(colours, len(values)), 2, axis=0)))
         # At time t the step that led there; at 0 the one that leaves it.
         step = min(max(cursor, 1), len(values))
         now = values[step - 1]
         least, most = np.abs(now).min(), np.abs(now).max()
         self._text.set_text(f"rings: step {step}, |µ| from {least:.4g} to {most:.4g}")
         self._rings.set_offsets(_plane(now.reshape(-1)))
-        self._rings.set_edgecolors(np.repeat([to_rgba(colour) for colour in colours], 2, axis=0))
+        self._rings.set_edgecolor([to_rgba(colour) for colour in colours for _ in range(2)])
         return True
 
     def _wanted(self, motion: Motion, window: float) -> object:
@@ -248,7 +248,7 @@ def eigenvalue_text(values: np.ndarray) -> str:
 
 
 def _lines(ax: Axes, width: float, zorder: int, dashes: object = "-") -> LineCollection:
-    lines = LineCollection([], linewidths=width, zorder=zorder, linestyles=[dashes])  # type: ignore[list-item]
+    lines = LineCollection([], linewidths=width, zorder=zorder, linestyles=[dashes])
     ax.add_collection(lines, autolim=False)
     return lines
 

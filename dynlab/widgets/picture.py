@@ -37,7 +37,8 @@ class Touch:
     """Where a pointer is, in data coordinates.
 
     Attributes:
-        phase: "down", "move" (with the button held) or "up". axes: in which the pointer went down.
+        phase: "down", "move" (with the button held) or "up", the last place of a drag.
+        axes: in which the pointer went down.
         x, y: in the coordinates of these axes, also outside of their limits.
     """
 

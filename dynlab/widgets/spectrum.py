@@ -281,7 +281,8 @@ class Spectrum(ipywidgets.VBox):
         return self.dataset
 
     def _figure(self) -> Figure:
-        return spectrum_figure(self._complete(), self.radius)
+        # Without waiting: figures are made while drawing is locked, and what is computed is drawn.
+        return spectrum_figure(self.dataset, self.radius)
 
     def code(self) -> str:
         """A script that measures and draws exactly this."""

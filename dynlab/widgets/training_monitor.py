@@ -252,14 +252,14 @@ class TrainingMonitor(ipywidgets.VBox):
     # ---- what the hand does ----------------------------------------------------------------------------------------
 
     def _slid(self, change: Any) -> None:
-        if self._settling:
-            return
-        with self.status.explaining():
-            self._leave()
-            self.step = change["new"]
+        # With the lock first: what another thread settles is over then, and a hand's move is not taken for it.
+        with self.status.explaining(), self._lock:
+            if not self._settling:
+                self._leave()
+                self.step = change["new"]
 
     def _touched(self, touch: Touch) -> None:
-        with self.status.explaining():
+        with self.status.explaining(), self._lock:
             self._leave()
             data = self.dataset
             self.step = int(data["step"][nearest(data, touch.x)])
@@ -269,9 +269,9 @@ class TrainingMonitor(ipywidgets.VBox):
         self.follow = False
 
     def _went(self, change: Any) -> None:
-        if self._settling or self.replay.dataset is None:
-            return
         with self.status.explaining(), self._lock:
+            if self._settling or self.replay.dataset is None:
+                return
             steps = self.dataset["step"].values.tolist()
             if change["name"] == "follow":
                 if self.follow:
@@ -290,14 +290,14 @@ class TrainingMonitor(ipywidgets.VBox):
             self._show()
 
     def _picked(self, name: str, change: Any) -> None:
-        if not self._settling:
-            with self.status.explaining():
+        with self.status.explaining(), self._lock:
+            if not self._settling:
                 setattr(self, name, change["new"])
 
     def _chose(self, change: Any) -> None:
-        if self._settling or self.replay.dataset is None:
-            return
         with self.status.explaining(), self._lock:
+            if self._settling or self.replay.dataset is None:
+                return
             wanted = views_of(self.dataset, self._chosen())
             self._offer(self.dataset)
             for name in VIEWS[change["name"]]:

@@ -130,8 +130,9 @@ def test_monitor_follows_a_training(page: Any, lab: Server) -> None:
 
     # Whoever moves the slider stays at this record, also when there are newer ones.
     press(page, ".dynlab-step .noUi-handle", "ArrowLeft", times=3)
+    page.wait_for_function("!document.querySelector('.dynlab-follow input').checked")
+    page.wait_for_timeout(1000)
     chosen = text(page, ".dynlab-step .widget-readout")
-    assert not page.locator(".dynlab-follow input").is_checked()
     records = int(text(page, ".dynlab-about").split()[0])
     wait_for(page, ".dynlab-about", rf"^(?!{records} )\d+ records")
     assert text(page, ".dynlab-step .widget-readout") == chosen

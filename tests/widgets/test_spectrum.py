@@ -245,6 +245,7 @@ def test_cancel_ends_slow_work_and_it_stays_usable(monkeypatch):
     assert widget.settle(10) and "log_singular_value" not in widget.dataset
     assert np.isnan(widget.ranks.singular.get_ydata()).all(), "no older values beside newer eigenvalues"
     assert "not measured yet" in widget.ranks.ax.get_title()
+    assert "not measured yet" in widget._figure().axes[3].get_title()
     monkeypatch.setattr(between, "singular_values", original)
     widget.interval = (0, 6)
     assert widget._quick.settle(60) and widget._slow.settle(60)
