@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -166,6 +167,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for line in machine(chosen.threads, apart=False):
         report.note(line)
     with ExitStack() as stack:
+        # Told to end, it ends its servers.
+        stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
         browser = stack.enter_context(browser_of(chromium))
         packages = ("jupyterlab", "voila", "ipykernel", "ipywidgets", "anywidget", "matplotlib")
         versions = ", ".join(f"{name} {version(name)}" for name in packages)

@@ -98,7 +98,6 @@ class Seen(NamedTuple):
 
 def watch(widget: Any, path: str) -> None:
     """In the kernel: have a ``Compare`` write its spans to a file, a line each."""
-    out = open(path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115  # open as long as the widget
 
     def noted(inner: Any, kind: str, wanted: Any = lambda *_: True) -> Any:
         def call(*arguments: Any) -> Any:
@@ -107,7 +106,9 @@ def watch(widget: Any, path: str) -> None:
                 return inner(*arguments)
             finally:
                 if wanted(*arguments):
-                    out.write(json.dumps([kind, begin, time.time()]) + "\n")
+                    line = json.dumps([kind, begin, time.time()]) + "\n"
+                    with open(path, "a", encoding="utf-8") as out:
+                        out.write(line)
 
         return call
 

@@ -82,14 +82,17 @@ def _first(data: xr.Dataset) -> Measured:
     at = _solved_at(data)
     value = ", ".join(f"{name}: {said(update)}" for name, update in at.items())
     others = min(update for name, update in at.items() if name != "iRNN")
-    return Measured(f"below {SOLVED} at update {value}", math.isfinite(at["iRNN"]) and at["iRNN"] < others)
+    holds = math.isfinite(at["iRNN"]) and at["iRNN"] < others
+    why = f"{min(at, key=lambda name: at[name])} is earlier, see below." if not holds and math.isfinite(others) else ""
+    return Measured(f"below {SOLVED} at update {value}", holds, why)
 
 
 def _twice(data: xr.Dataset) -> Measured:
     at = _solved_at(data)
     value = f"iRNN at update {said(at['iRNN'])}, FastRNN {said(at['FastRNN'])}"
     if math.isfinite(at["FastRNN"]):
-        return Measured(value, 1.5 <= at["FastRNN"] / at["iRNN"] <= 3)
+        holds = 1.5 <= at["FastRNN"] / at["iRNN"] <= 3
+        return Measured(value, holds, "" if holds else "Both learn it with ReLU, see below.")
     enough = 3 * at["iRNN"] <= float(data["update"].max())
     return Measured(value, False if enough else None, f"FastRNN ends at {last_score(data, 'FastRNN'):.3f}.")
 
@@ -125,5 +128,11 @@ ITEM = Item(
               tolerance="1.5 to 3 times"),
         Claim("LSTM does not solve it in 2,000 iterations.", _not_solved("LSTM"), scales=TRAINED,
               tolerance="none"),
+    ),
+    findings=(
+        "FastRNN with ReLU and small leak is a sum with a slow decay, which is what this task asks for. One factor "
+        "changed, at T = 200 (benchmarks/results/adding.md): with tanh in place of ReLU FastRNN ends at 0.167 and iRNN "
+        "(K = 1) at 0.164, the baseline; with ReLU both fall below 0.003. It is the nonlinearity that separates those "
+        "who learn it from those who do not, not the inner steps.",
     ),
 )  # fmt: skip

@@ -174,7 +174,7 @@ def draw(dataset: xr.Dataset) -> Figure:
         right.yaxis.set_major_formatter("{x:g}")
         right.minorticks_off()
         left.legend(loc="lower right")
-        right.legend(title="learning rate of c", loc="center right")
+        right.legend(title="learning rate of c", loc="lower right", bbox_to_anchor=(1.0, 0.14))
     return figure
 
 

@@ -200,7 +200,7 @@ def draw(dataset: xr.Dataset) -> Figure:
     looks = {"drop": cell_look("unicornn"), "constant": {"color": "0.45", "linestyle": "--"}}
     labels = {"drop": "learning rate dropped half way", "constant": "not dropped"}
     with style():
-        figure = Figure(figsize=(7, 2.5), layout="constrained")
+        figure = Figure(figsize=(7, 2.9), layout="constrained")
         panels = figure.subplots(1, dataset.sizes["layer"], sharey=True)
         for axes, layer in zip(panels, dataset["layer"].values, strict=True):
             for schedule, look in looks.items():
@@ -212,7 +212,10 @@ def draw(dataset: xr.Dataset) -> Figure:
             axes.set(xlabel="update", title=f"layer {layer}")
         panels[0].set_ylabel("$\\|w\\|_\\infty$")
         count = dataset.sizes["seed"]
-        panels[0].legend(title=f"mean, s. d., n = {count}", loc="upper left")
+        figure.legend(
+            *panels[0].get_legend_handles_labels(), title=f"mean and standard deviation over seeds, n = {count}",
+            loc="outside upper center", ncols=2,
+        )  # fmt: skip
     return figure
 
 

@@ -149,7 +149,13 @@ def number(model: str, F: float, data: xr.Dataset) -> Measured:
 def comparable_when_calm(data: xr.Dataset) -> Measured:
     """At F = 0.9 UnICORNN's error is at most 1.5 times the better one of the others."""
     ours, others = _mean(data, "unicornn", 0.9), [_mean(data, model, 0.9) for model in ("cornn", "lstm")]
-    return Measured(f"{ours / min(others):.2f} times the better one of coRNN and LSTM", ours <= 1.5 * min(others))
+    value = f"{ours / min(others):.2f} times the better one of coRNN and LSTM"
+    best = min(PUBLISHED[model, 0.9] for model in ("cornn", "lstm"))
+    why = (
+        f"Both numbers have moved: the better one is {min(others):.3f} here and {best:.3f} published, UnICORNN "
+        f"{ours:.3f} and {PUBLISHED['unicornn', 0.9]:.3f}; against the published one it is {ours / best:.2f} times."
+    )
+    return Measured(value, ours <= 1.5 * min(others), "" if ours <= 1.5 * min(others) else why)
 
 
 def poor_when_chaotic(data: xr.Dataset) -> Measured:
@@ -203,7 +209,7 @@ def draw(dataset: xr.Dataset) -> Figure:
             axes.axhline(float(dataset["without_memory"].sel(F=F).mean()), color="0.4", lw=0.8, ls=(0, (4, 3)))
             axes.set(yscale="log", xlabel="update", title=f"({letter}) F = {F:g}")
         curves[0].set_ylabel("validation NRMSE")
-        curves[1].legend()
+        curves[0].legend(loc="upper right")
     return figure
 
 

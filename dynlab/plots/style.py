@@ -69,6 +69,21 @@ def style() -> Iterator[None]:
         yield
 
 
+_SHADES = (0.0, -0.45, 0.45, -0.7, 0.65)
+"""For variants of one cell: how far its colour goes towards black (below 0) or white."""
+
+
+def variant_look(spec: str, occurrence: int = 0) -> dict[str, Any]:
+    """As ``cell_look``, where points too must tell variants of a cell apart: they differ in shade as well as dashes."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    look = cell_look(spec, occurrence)
+    shade = _SHADES[occurrence % len(_SHADES)]
+    target = 1.0 if shade > 0 else 0.0
+    red, green, blue = (part + abs(shade) * (target - part) for part in to_rgb(look["color"]))
+    return {**look, "color": to_hex((red, green, blue)).upper()}
+
+
 def cell_look(spec: str, occurrence: int = 0) -> dict[str, Any]:
     """Colour and line style of a cell, the same in every figure.
 

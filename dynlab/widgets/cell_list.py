@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from dynlab.cells import registry
 from dynlab.widgets.cell_row import CellRow
 from dynlab.widgets.closing import close_with_children
 from dynlab.widgets.options import Option
+from dynlab.widgets.views.base import occurrences
 
 _ADD = "add a cell"
 
@@ -60,11 +60,8 @@ class CellList(ipywidgets.VBox):
         for row in left:
             close_with_children(row)
         self.rows = self._box.children = tuple(rows)
-        seen: Counter[str] = Counter()
-        for row in self.rows:
-            key = row.spec.partition(":")[0]
-            row.show_look(seen[key])
-            seen[key] += 1
+        for row, occurrence in zip(self.rows, occurrences(self.specs), strict=True):
+            row.show_look(occurrence)
 
     def duplicate(self, row: CellRow) -> None:
         """Another one after this."""

@@ -10,8 +10,8 @@ import ipywidgets
 
 from dynlab._specs import parse_spec
 from dynlab.cells import registry
-from dynlab.plots.style import cell_look
-from dynlab.widgets.controls import control, spec_of
+from dynlab.plots.style import variant_look
+from dynlab.widgets.controls import control, is_at, spec_of
 from dynlab.widgets.options import Option, options_of
 
 Changed = Callable[[], None]
@@ -110,6 +110,10 @@ class CellRow(ipywidgets.VBox):
     def _moved(self, change: Any) -> None:
         key, values = parse_spec(self.spec)
         options = self._options(key)
+        said = {option.name: option.default for option in options} | values
+        # A page says a slider's value anew when it is shown, in its own arithmetic: nobody has moved it.
+        if all(is_at(made, said[name]) for name, made in self.controls.items()):
+            return
         known = {option.name for option in options}
         # Options without a control stay as they were typed.
         typed = {name: value for name, value in values.items() if name in known and name not in self.controls}
@@ -124,7 +128,7 @@ class CellRow(ipywidgets.VBox):
 
 def swatch(spec: str, occurrence: int = 0) -> str:
     """A cell's line as a small drawing."""
-    look = cell_look(spec, occurrence)
+    look = variant_look(spec, occurrence)
     dashes = {"-": "", "--": "7 3", "-.": "8 3 2 3", ":": "2 3"}
     style = look["linestyle"]
     pattern = dashes[style] if isinstance(style, str) else " ".join(str(math.ceil(1.6 * part)) for part in style[1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ from dynlab.widgets.presets import starts
 from dynlab.widgets.runner import Runner, Tick
 from dynlab.widgets.status import Status
 from dynlab.widgets.take_home import TakeHome
-from dynlab.widgets.views.base import Scene
+from dynlab.widgets.views.base import Scene, View, occurrences
 from dynlab.widgets.views.grid import VIEWS, ViewGrid
 from dynlab.widgets.views.panel import composed
 from dynlab.widgets.views.theory import TheoryView
@@ -39,6 +38,10 @@ if TYPE_CHECKING:
 OPEN = ("gradient", "eigenvalues", "phase", "exponents")
 """The views at the start."""
 _ALWAYS = ("GradientNorm",)  # the verdict's
+
+
+def _takes_long(view: type[View]) -> bool:
+    return view is TheoryView or not set(SLOW).isdisjoint(view.probes)
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ class Compare(ipywidgets.VBox):
         self.grid = ViewGrid(self._asked_for_views, self._set_time)
         self.proposition = ipywidgets.Dropdown(
             options=[""], description="proposition", tooltip="evaluated on this cell and these inputs",
-            layout={"width": "30em", "max_width": "100%", "display": "none"},
+            layout={"width": "auto", "display": "none"},
         )  # fmt: skip
         self.proposition.add_class("dynlab-proposition")
         self.proposition.observe(lambda _: self._submit(), "value")
@@ -261,7 +264,7 @@ class Compare(ipywidgets.VBox):
 
     def _moved(self, change: Any) -> None:
         self.cursor.value = self.time
-        self._draw()
+        self._draw(lambda view: view.timed)
 
     # ---- measuring ---------------------------------------------------------------------------------------------
 
@@ -284,7 +287,8 @@ class Compare(ipywidgets.VBox):
         slow = tuple(name for name in comparison.probes if name in SLOW)
         measured = tuple(self._laboratory.compute(replace(comparison, probes=quick), tick))
         if slow or request.proposition:
-            self._show(_Answer(measured), settled=False)
+            # The views of what takes long keep what they show until it is there.
+            self._show(_Answer(measured, self._finding), False, lambda view: not _takes_long(view))
         if slow:
             more = self._laboratory.compute(replace(comparison, probes=slow), tick)
             measured = tuple(one.joined(other) for one, other in zip(measured, more, strict=True))
@@ -293,23 +297,19 @@ class Compare(ipywidgets.VBox):
             finding = propositions.evaluate(self._laboratory, comparison, request.proposition)
         return _Answer(measured, finding)
 
-    def _show(self, answer: _Answer, settled: bool) -> None:
+    def _show(self, answer: _Answer, settled: bool, which: Callable[[type[View]], bool] = lambda view: True) -> None:
         with self._lock:
             self.measured, self._finding = answer.measured, answer.finding
-            self._draw(settled)
-            rows = [numbers(one) for one in self.measured]
-            seen: Counter[str] = Counter()
-            swatches = []
-            for one in self.measured:
-                key = one.spec.partition(":")[0]
-                swatches.append(swatch(one.spec, seen[key]))
-                seen[key] += 1
-            self.numbers.value = table(rows, swatches)
-            self.take_home.refresh_code()
+            self.grid.show(self.scene(), settled, which)
+            if settled:
+                specs = [one.spec for one in self.measured]
+                swatches = [swatch(spec, before) for spec, before in zip(specs, occurrences(specs), strict=True)]
+                self.numbers.value = table([numbers(one) for one in self.measured], swatches)
+                self.take_home.refresh_code()
 
-    def _draw(self, settled: bool = True) -> None:
+    def _draw(self, which: Callable[[type[View]], bool] = lambda view: True) -> None:
         with self._lock:
-            self.grid.show(self.scene(), settled)
+            self.grid.show(self.scene(), which=which)
 
     def scene(self) -> Scene:
         """What the views show now."""

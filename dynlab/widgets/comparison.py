@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PAPERS = ("unicornn", "irnn:K=5", "antisymmetric")
 """The cells at the start."""
-SLOW = ("SingularValues",)
+SLOW = ("SingularValues", "LyapunovSpectrum")
 """Probes that may take seconds: the others are shown before these are measured."""
 SPECTRA = 10
 """Transitions whose eigenvalues are measured: all of them would take longer than everything else."""

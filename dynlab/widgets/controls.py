@@ -37,7 +37,7 @@ def control(option: Option, value: Any = None) -> ipywidgets.ValueWidget | None:
 def _linear(option: Option, value: float) -> ipywidgets.ValueWidget:
     low, high = min(option.low, value), max(option.high, value)
     return ipywidgets.FloatSlider(
-        value, min=low, max=high, step=_step(low, value, high), readout_format=".3g", continuous_update=True
+        value, min=low, max=high, step=_step(low, value, high), readout_format=".4~g", continuous_update=True
     )
 
 
@@ -51,7 +51,7 @@ def _log(option: Option, value: float) -> ipywidgets.ValueWidget:
         min=low,
         max=high,
         step=_step(low, math.log10(value), high),
-        readout_format=".3g",
+        readout_format=".4~g",
         continuous_update=True,
     )
 
@@ -107,6 +107,15 @@ def spec_of(key: str, options: Sequence[Option], values: Mapping[str, Any], name
         f"{name}={_text(value)}" for name, value in values.items() if name in named or not _same(value, defaults[name])
     ]
     return key + (":" + ",".join(changed) if changed else "")
+
+
+def is_at(made: ipywidgets.ValueWidget, value: Any) -> bool:
+    """Whether a control stands at a value, to a thousandth of a slider's step."""
+    if isinstance(made, ipywidgets.FloatLogSlider) and value > 0:
+        return bool(abs(math.log10(made.value) - math.log10(value)) < 1e-3 * made.step)
+    if isinstance(made, ipywidgets.FloatSlider):
+        return bool(abs(made.value - value) < 1e-3 * made.step)
+    return bool(made.value == value)
 
 
 def _same(one: Any, other: Any) -> bool:

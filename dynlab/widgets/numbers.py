@@ -61,12 +61,15 @@ _HEADS = (
     ("exponent (nat/step)", "largest Lyapunov exponent over the sequence"),
     ("log10 |&lambda;|", "of the mean modulus of the eigenvalues of d s_T / d s_0"),
 )
-_CELL = 'style="padding:1px 12px 1px 0;text-align:left;white-space:normal;vertical-align:top"'
+_CELL = (
+    'style="padding:1px 12px 1px 0;text-align:left;white-space:normal;overflow-wrap:anywhere;min-width:3.5em;'
+    'vertical-align:top"'
+)
 
 
 def table(rows: Sequence[Numbers], swatches: Sequence[str]) -> str:
     """As HTML; ``swatches`` are what the cells' lines look like."""
-    head = "".join(f'<th {_CELL} title="{note}">{name}</th>' for name, note in _HEADS)
+    head = "<th></th>" + "".join(f'<th {_CELL} title="{note}">{name}</th>' for name, note in _HEADS)
     body = "".join(_row(row, swatch) for row, swatch in zip(rows, swatches, strict=True))
     return (
         f'<table class="dynlab-numbers" style="border-collapse:collapse;line-height:1.4"><tr>{head}</tr>{body}</table>'
@@ -75,7 +78,7 @@ def table(rows: Sequence[Numbers], swatches: Sequence[str]) -> str:
 
 def _row(row: Numbers, swatch: str) -> str:
     cells = [
-        f"{swatch} {html.escape(row.label)}",
+        html.escape(row.label),
         "" if row.parameters is None else f"{row.parameters:,}",
         "" if row.ratio is None else f"{row.ratio:+.2f}",
         row.verdict,
@@ -85,9 +88,9 @@ def _row(row: Numbers, swatch: str) -> str:
     if row.problem:
         text = f'<span style="color:#B34700">&#9888; {html.escape(row.problem)}</span>'
         if row.parameters is None:
-            return f'<tr><td {_CELL}>{cells[0]}</td><td colspan="5">{text}</td></tr>'
+            return f'<tr><td>{swatch}</td><td {_CELL}>{cells[0]}</td><td colspan="5">{text}</td></tr>'
         cells[0] += f"<br>{text}"
-    return "<tr>" + "".join(f"<td {_CELL}>{cell}</td>" for cell in cells) + "</tr>"
+    return f"<tr><td>{swatch}</td>" + "".join(f"<td {_CELL}>{cell}</td>" for cell in cells) + "</tr>"
 
 
 def _mean(values: np.ndarray) -> float | None:

@@ -166,7 +166,7 @@ class Picture(anywidget.AnyWidget):
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """(height, width, 4) uint8 as PNG, compressed for speed."""
+    """(height, width, 4) uint8 as PNG, compressed for speed; figures are opaque."""
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", compress_level=1)
+    Image.fromarray(pixels).convert("RGB").save(file, "PNG", compress_level=1)
     return file.getvalue()

@@ -189,10 +189,13 @@ class TrainingMonitor(ipywidgets.VBox):
         step = steps[-1] if self.follow else steps[nearest_number(steps, self.step)]
         self._settling = True
         try:
-            # Together, so that the slider's handle does not jump to the start and back.
+            # Together, so that the handle does not jump to the start and back. A slider that updates continuously would
+            # also send back, late, the place that it had before its options changed: as if a hand had moved it there.
             with self.slider.hold_sync():
+                self.slider.continuous_update = False
                 self.slider.options = steps
                 self.slider.value = step
+            self.slider.continuous_update = True
             self.step = step
         finally:
             self._settling = False

@@ -73,6 +73,12 @@ def wait_for(page: Any, selector: str, pattern: str, seconds: float = 60) -> str
     return found
 
 
+def in_sight(page: Any, selector: str) -> dict[str, float]:
+    """Where an element is in the window, scrolled there: the mouse reaches nothing outside of it."""
+    page.locator(selector).scroll_into_view_if_needed()
+    return page.locator(selector).bounding_box()
+
+
 def blue(png: bytes) -> np.ndarray:
     """Columns of a picture in which the ends' colour stands from top to bottom."""
     pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
@@ -95,7 +101,7 @@ def test_spectrum(page: Any, lab: Server) -> None:
     wait_for(page, ".dynlab-numbers", "smallest σ")
     assert blue(picture_bytes(page, interval))[0] > places[0] + 40, "the end stands where the slider says"
 
-    before, box = picture_bytes(page, norms), page.locator(interval).bounding_box()
+    before, box = picture_bytes(page, norms), in_sight(page, interval)
     middle = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + 0.96 * box["width"], middle)
     page.mouse.down()
@@ -127,6 +133,8 @@ def test_monitor_follows_a_training(page: Any, lab: Server) -> None:
     assert text(page, ".dynlab-status") == ""
     assert scrollbars(page) == []
     screenshot(page, "monitor-live")
+    assert page.locator(".dynlab-follow input").is_checked(), "no hand has moved the slider"
+    assert int(text(page, ".dynlab-step .widget-readout")) >= 90
 
     # Whoever moves the slider stays at this record, also when there are newer ones.
     press(page, ".dynlab-step .noUi-handle", "ArrowLeft", times=3)
@@ -137,7 +145,7 @@ def test_monitor_follows_a_training(page: Any, lab: Server) -> None:
     wait_for(page, ".dynlab-about", rf"^(?!{records} )\d+ records")
     assert text(page, ".dynlab-step .widget-readout") == chosen
 
-    before, box = picture_bytes(page, heat_map), page.locator(loss).bounding_box()
+    before, box = picture_bytes(page, heat_map), in_sight(page, loss)
     page.mouse.click(box["x"] + 0.16 * box["width"], box["y"] + box["height"] / 2)
     changed_picture(page, heat_map, before)
     wait_for(page, ".dynlab-step .widget-readout", r"^(0|10|20|30)$")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 import dynlab
+from dynlab.plots.style import cell_look
 from dynlab.widgets.laboratory import Measured
 from dynlab.widgets.views.base import Scene, at_time, looks
 from dynlab.widgets.views.curves import GradientView
@@ -101,9 +102,10 @@ def test_limits_are_held_until_the_data_leave_them():
     assert gradient.fit(scene) and not gradient.fit(scene)
 
 
-def test_cells_of_a_kind_differ_in_their_dashes():
-    first, second, third = looks([measured(spec=spec) for spec in ("irnn:K=1", "gru", "irnn:K=5")])
-    assert first["color"] == third["color"] != second["color"] and first["linestyle"] != third["linestyle"]
+def test_cells_of_a_kind_differ_in_shade_and_dashes():
+    found = looks([measured(spec=spec) for spec in ("irnn:K=1", "gru", "irnn:K=5", "irnn:K=9")])
+    assert found[0] == cell_look("irnn") and found[1] == cell_look("gru")
+    assert len({one["color"] for one in found}) == 4 and len({str(one["linestyle"]) for one in found[::2]}) == 2
 
 
 @pytest.mark.parametrize("cells", [0, 1, 8])

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dynlab.plots.style import cell_look
+from dynlab.plots.style import variant_look
 from dynlab.widgets.laboratory import Measured
 
 if TYPE_CHECKING:
@@ -43,13 +43,15 @@ class View(ABC):
 
     Attributes:
         name: of the view, for controls and files. label: a word or two. title: one line.
-        probes: names of what it draws. size: of the figure in inches. figure: where it draws.
+        probes: names of what it draws. timed: whether the cursor changes anything.
+        size: of the figure in inches. figure: where it draws.
     """
 
     name: ClassVar[str]
     label: ClassVar[str]
     title: ClassVar[str]
     probes: ClassVar[tuple[str, ...]]
+    timed: ClassVar[bool] = True
     size: ClassVar[tuple[float, float]] = (4.8, 2.9)
 
     def __init__(self, figure: Figure | SubFigure) -> None:
@@ -82,12 +84,18 @@ class View(ABC):
 
 
 def looks(measured: Sequence[Measured]) -> list[dict[str, Any]]:
-    """Colour and dashes of each cell; cells of a kind differ in their dashes."""
+    """Colour and dashes of each cell; cells of a kind differ in shade and dashes."""
+    specs = [one.spec for one in measured]
+    return [variant_look(spec, occurrence) for spec, occurrence in zip(specs, occurrences(specs), strict=True)]
+
+
+def occurrences(specs: Sequence[str]) -> list[int]:
+    """How many cells of the same kind stand before each."""
     seen: Counter[str] = Counter()
     found = []
-    for one in measured:
-        key = one.spec.partition(":")[0]
-        found.append(cell_look(one.spec, seen[key]))
+    for spec in specs:
+        key = spec.partition(":")[0]
+        found.append(seen[key])
         seen[key] += 1
     return found
 

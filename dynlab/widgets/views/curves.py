@@ -39,11 +39,11 @@ class CurveView(View):
     """A line and a band a cell; pinned cells as thin lines below.
 
     Attributes:
-        labels: of the axes. timed: whether x is time, so that the cursor is drawn and can be set here.
+        labels: of the axes. against_time: whether x is time, so that the cursor is drawn and can be set here.
     """
 
     labels: ClassVar[tuple[str, str]]
-    timed: ClassVar[bool] = False
+    against_time: ClassVar[bool] = False
 
     @abstractmethod
     def curve(self, one: Measured, time: int) -> Curve | None:
@@ -67,10 +67,10 @@ class CurveView(View):
         for one, look in zip(scene.measured, looks(scene.measured), strict=True):
             self.bands.append(self.axes.fill_between([], [], [], color=look["color"], alpha=0.2, linewidth=0))
             self.lines += self.axes.plot([], [], label=one.label, **look)
-            if self.timed:
+            if self.against_time:
                 self.dots += self.axes.plot([], [], color=look["color"], **_DOT)
         self.moving = [*self.bands, *self.lines, *self.dots]
-        if self.timed:
+        if self.against_time:
             self.cursor = self.axes.axvline(scene.time, color="#333333", linewidth=1, zorder=4)
             self.moving.append(self.cursor)
 
@@ -79,7 +79,7 @@ class CurveView(View):
         for curve, line, band in zip(self._curves, self.lines, self.bands, strict=True):
             line.set_data(curve.x, curve.middle)
             band.set_data(curve.x, curve.low, curve.high)
-        if self.timed:
+        if self.against_time:
             self.cursor.set_xdata([scene.time, scene.time])
             for curve, dot in zip(self._curves, self.dots, strict=True):
                 here = curve.x == scene.time
@@ -90,8 +90,8 @@ class CurveView(View):
         # The middle, not the band: one sample may be far off.
         values = np.concatenate([curve.middle for curve in curves]) if curves else np.empty(0)
         values = values[np.isfinite(values)]
-        last = scene.steps if self.timed else max((curve.x[-1] for curve in curves if len(curve.x)), default=1)
-        wanted = (0 if self.timed else 1, last, *self.range_of(values))
+        last = scene.steps if self.against_time else max((curve.x[-1] for curve in curves if len(curve.x)), default=1)
+        wanted = (0 if self.against_time else 1, last, *self.range_of(values))
         if wanted == self._range:
             return False
         self._range = wanted
@@ -104,7 +104,7 @@ class CurveView(View):
         return log_axis_limits(values.min(initial=0.0), values.max(initial=0.0))
 
     def time_at(self, axes: Axes, x: float) -> int | None:
-        return round(x) if self.timed else None
+        return round(x) if self.against_time else None
 
 
 class _LogView(CurveView):
@@ -125,7 +125,7 @@ class GradientView(_LogView):
     name, label, title = "gradient", "Gradient", "Gradient norm"
     probes = ("GradientNorm",)
     labels = ("time step t", r"log10 |$\partial s_T/\partial s_t$|")
-    timed = True
+    against_time = True
 
     def curve(self, one: Measured, time: int) -> Curve | None:
         values = variable(one, "log_gradient_norm")
@@ -138,6 +138,7 @@ class SingularView(_LogView):
     name, label, title = "singular", "Singular values", "Singular values from 0 to T"
     probes = ("SingularValues",)
     labels = ("rank", r"log10 $\sigma(\partial s_T/\partial s_0)$")
+    timed = False
 
     def curve(self, one: Measured, time: int) -> Curve | None:
         values = variable(one, "log_singular_value")
@@ -150,6 +151,7 @@ class ExponentView(CurveView):
     name, label, title = "exponents", "Exponents", "Lyapunov exponents"
     probes = ("LyapunovSpectrum",)
     labels = ("rank", "exponent (nat per step)")
+    timed = False
     threshold = 0.01
 
     def build(self, scene: Scene) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynlab.widgets.views.base import Scene, View, at_time, looks, variable
+from dynlab.widgets.views.base import Scene, View, at_time, looks, occurrences, variable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +19,8 @@ _RADII = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1e3, 1e6)
 """Half widths of the plane of a step's eigenvalues."""
 _RINGS = (-100, -10, -2, 0, 2, 10, 100)
 """Decades with a ring of their own in the plane of the end-to-end eigenvalues."""
+_MARKERS = "os^Dv"
+"""Of variants of a cell."""
 _NAMED = (-100, -2, 2, 100)
 _EDGE = 320
 """Decades at its centre (below) and rim (above): what double precision can hold."""
@@ -67,8 +69,10 @@ class EigenvalueView(View):
                 axes.plot(
                     values.real, values.imag, "o", color=look["color"], markersize=6, alpha=0.2, markeredgewidth=0
                 )
-        for look in looks(scene.measured):
-            dots = {"marker": "o", "markersize": 3, "linestyle": "", "color": look["color"], "alpha": 0.75}
+        kinds = occurrences([one.spec for one in scene.measured])
+        for look, variant in zip(looks(scene.measured), kinds, strict=True):
+            marker = _MARKERS[variant % len(_MARKERS)]
+            dots = {"marker": marker, "markersize": 3.2, "linestyle": "", "color": look["color"], "alpha": 0.75}
             self.points += self.step.plot([], [], markeredgewidth=0, **dots)
             self.ends += self.end.plot([], [], markeredgewidth=0, **dots)
         # Over the axes, where a title would be: it moves with the cursor.

@@ -66,10 +66,11 @@ class ViewGrid(ipywidgets.GridBox):
                 self.panels[name] = Panel(VIEWS[name], self._on_time)
         self.children = tuple(self.panels[name] for name in VIEWS if name in self.panels)
 
-    def show(self, scene: Scene, settled: bool = True) -> None:
-        """As ``Panel.show``, every one."""
-        for panel in self.children:
-            panel.show(scene, settled)
+    def show(self, scene: Scene, settled: bool = True, which: Callable[[type[View]], bool] = lambda view: True) -> None:
+        """As ``Panel.show``, of the open views that are asked for."""
+        for name, panel in list(self.panels.items()):
+            if which(VIEWS[name]):
+                panel.show(scene, settled)
 
     def _toggled(self, change: Any) -> None:
         if not self._still:

@@ -41,7 +41,7 @@ class LayerView(View):
             self.figure.text(0.5, 0.5, "no network of several layers\namong the cells", ha="center", va="center")
             return
         panels = self.figure.subplots(len(shown), 1, squeeze=False)[:, 0]
-        self.figure.subplots_adjust(left=0.1, right=0.84, bottom=0.17, top=0.9, hspace=0.6)
+        self.figure.subplots_adjust(left=0.1, right=0.8, bottom=0.17, top=0.9, hspace=0.6)
         for axes, one in zip(panels, shown, strict=True):
             layers, times = _map(one).shape
             image = axes.imshow(
@@ -55,7 +55,7 @@ class LayerView(View):
             self.cursors.append(axes.axvline(0, color="#000000", linewidth=1))
         panels[-1].set_xlabel("time step t")
         self._bar = self.figure.colorbar(
-            self.images[0], cax=self.figure.add_axes((0.87, 0.17, 0.025, 0.73)), label="log10 of the norm"
+            self.images[0], cax=self.figure.add_axes((0.83, 0.17, 0.025, 0.73)), label="log10 of the norm"
         )
         self.moving = [*self.images, *self.cursors]
 

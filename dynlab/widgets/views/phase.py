@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,9 +25,6 @@ class PhaseView(View):
     name, label, title = "phase", "Phase portrait", "Phase portrait"
     probes = ("PhasePortrait",)
 
-    def structure(self, scene: Scene) -> Hashable:
-        return super().structure(scene), tuple(one.label for one in scene.measured)
-
     def build(self, scene: Scene) -> None:
         drawn = scene.measured[:PANELS]
         columns = min(3, max(1, len(drawn)))
@@ -44,7 +40,7 @@ class PhaseView(View):
                 axes.plot(*_path(ghost), color=look["color"], linewidth=2.5, alpha=0.2)
             self.paths += axes.plot([], [], color=look["color"], linewidth=0.8, alpha=0.8)
             self.here += axes.plot([], [], "o", color="#000000", markersize=4, zorder=5)
-            axes.set_title(short(one.label, 40 // columns + 8), fontsize=7, pad=3)
+            axes.set_title(" ", fontsize=7, pad=3)
             axes.tick_params(labelsize=6, pad=1)
             axes.locator_params(nbins=3)
         for axes in self.panels[len(drawn) :]:
@@ -53,10 +49,12 @@ class PhaseView(View):
         self.figure.supxlabel(names[0], fontsize=8, y=0.01)
         self.figure.supylabel(names[1], fontsize=8, x=0.012)
         self.limits: list[tuple[float, ...]] = [()] * len(drawn)
-        self.moving = [*self.paths, *self.here]
+        self._width = 40 // columns + 8
+        self.moving = [*self.paths, *self.here, *(axes.title for axes in self.panels[: len(drawn)])]
 
     def update(self, scene: Scene) -> None:
-        for one, path, here in zip(scene.measured, self.paths, self.here, strict=False):
+        for one, axes, path, here in zip(scene.measured, self.panels, self.paths, self.here, strict=False):
+            axes.title.set_text(short(one.label, self._width))
             path.set_data(*_path(one))
             plane = variable(one, "trajectory_plane")
             if plane is None or scene.time >= plane.sizes["time"]:

@@ -15,6 +15,7 @@ class TheoryView(View):
 
     name, label, title = "theory", "Theory", "What a paper proves, measured"
     probes = ()
+    timed = False
     size = (4.8, 3.2)
 
     def structure(self, scene: Scene) -> Hashable:
@@ -32,7 +33,7 @@ class TheoryView(View):
         self.figure.suptitle("\n".join(textwrap.fill(line, 84) for line in lines), fontsize=7.5, y=0.985, va="top")
         axis, traced = axis_of(finding), "gamma_along_trace" in finding
         if axis is None and not traced:
-            bound, measured = float(finding["bound"]), float(finding["measured"])
+            bound, measured = finding["bound"].item(), finding["measured"].item()
             self.figure.text(
                 0.5,
                 0.45,
