@@ -247,6 +247,7 @@ def faster_than_loops(data: xr.Dataset) -> Measured:
 def draw(dataset: xr.Dataset) -> Figure:
     """A panel a length: medians, and the range over rounds."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
 
     from dynlab.plots.style import cell_look, style
 
@@ -260,8 +261,9 @@ def draw(dataset: xr.Dataset) -> Figure:
             seconds = dataset["seconds"].sel(length=length)
             medians = seconds.median("round").values
             ends = np.abs(np.stack([seconds.min("round"), seconds.max("round")]) - medians)
-            axes.barh(places, medians, color=colours, height=0.65)
+            # Points: on a logarithmic axis a bar has no honest beginning.
             axes.errorbar(medians, places, xerr=ends, fmt="none", ecolor="0.2", elinewidth=0.8)
+            axes.scatter(medians, places, color=colours, s=36, zorder=3)
             ratios = dataset["ratio"].sel(length=length).values
             for place, end, ratio in zip(places, medians + ends[1], ratios, strict=True):
                 axes.annotate(
@@ -269,7 +271,9 @@ def draw(dataset: xr.Dataset) -> Figure:
                 )
             axes.set(xscale="log", title=f"N = {length}", xlabel="seconds, forward and backward")
             axes.margins(x=0.15)
-            axes.grid(axis="y", visible=False)
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_locator(NullLocator())
         panels[0].set_yticks(places, [LABELS[name] for name in names])
         panels[0].invert_yaxis()
     return figure
