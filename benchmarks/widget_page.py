@@ -100,10 +100,10 @@ def watch(widget: Any, path: str) -> None:
     """In the kernel: have a ``Compare`` write its spans to a file, a line each."""
 
     def noted(inner: Any, kind: str, wanted: Any = lambda *_: True) -> Any:
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
             begin = time.time()
             try:
-                return inner(*arguments)
+                return inner(*arguments, **options)
             finally:
                 if wanted(*arguments):
                     line = json.dumps([kind, begin, time.time()]) + "\n"

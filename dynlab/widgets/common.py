@@ -42,7 +42,7 @@ class CommonControls(ipywidgets.VBox):
                 options=KINDS, description="inputs", tooltip="what every cell is fed"
             ),
             "scale": lambda: ipywidgets.FloatLogSlider(
-                1.0, base=10, min=-3, max=3, step=0.05, description="scale", readout_format=".4~g",
+                1.0, base=10, min=-3, max=3, step=0.05, description="scale", readout_format=".4g",
                 tooltip="factor on the inputs",
             ),
         }  # fmt: skip

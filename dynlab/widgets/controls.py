@@ -37,7 +37,7 @@ def control(option: Option, value: Any = None) -> ipywidgets.ValueWidget | None:
 def _linear(option: Option, value: float) -> ipywidgets.ValueWidget:
     low, high = min(option.low, value), max(option.high, value)
     return ipywidgets.FloatSlider(
-        value, min=low, max=high, step=_step(low, value, high), readout_format=".4~g", continuous_update=True
+        value, min=low, max=high, step=_step(low, value, high), readout_format=".4g", continuous_update=True
     )
 
 
@@ -51,7 +51,7 @@ def _log(option: Option, value: float) -> ipywidgets.ValueWidget:
         min=low,
         max=high,
         step=_step(low, math.log10(value), high),
-        readout_format=".4~g",
+        readout_format=".4g",
         continuous_update=True,
     )
 
