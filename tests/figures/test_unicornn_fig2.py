@@ -89,11 +89,11 @@ def test_drawn_are_the_medians(data: xr.Dataset):
     drawn = figure.draw(data)
     assert len(drawn.axes) == 2
     for axes, length in zip(drawn.axes, data["length"].values, strict=True):
-        bars = axes.patches
+        points = axes.collections[-1]
         np.testing.assert_allclose(
-            [bar.get_width() for bar in bars], data["seconds"].sel(length=length).median("round").values
+            points.get_offsets()[:, 0], data["seconds"].sel(length=length).median("round").values
         )
-        assert to_hex(bars[0].get_facecolor()) == cell_look("unicornn")["color"].lower()
+        assert to_hex(points.get_facecolor()[0]) == cell_look("unicornn")["color"].lower()
         assert len(axes.texts) == len(figure.LABELS) and axes.texts[0].get_text() == "1.0x"
         assert axes.get_title() == f"N = {length}"
     assert [label.get_text() for label in drawn.axes[0].get_yticklabels()] == list(figure.LABELS.values())

@@ -125,7 +125,8 @@ def test_a_bound_of_infinite_weights_is_not_finite():
 
 def test_drawn_are_means_and_bands():
     data = made(SATURATED, LINEAR)
-    axes = figure.draw(data).axes
+    drawn = figure.draw(data)
+    axes = drawn.axes
     assert [one.get_title() for one in axes] == ["layer 1", "layer 2", "layer 3"]
     for one, layer in zip(axes, (1, 2, 3), strict=True):
         drop, constant, half = one.lines
@@ -134,4 +135,4 @@ def test_drawn_are_means_and_bands():
         np.testing.assert_allclose(constant.get_ydata(), norms.sel(schedule="constant").mean("seed"))
         assert list(half.get_xdata()) == [300, 300]
         assert len(one.collections) == 2
-    assert "n = 2" in axes[0].get_legend().get_title().get_text()
+    assert "n = 2" in drawn.legends[0].get_title().get_text()
