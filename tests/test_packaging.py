@@ -125,5 +125,5 @@ def files(folder, renamed):
         f"{renamed}/{path.as_posix()}"
         for path in paths
         if not any(part in made or part.startswith(".") for part in path.parent.parts)
-        and (folder, *path.parts)[:2] != ("figures", "report")
+        and (folder, *path.parts)[:2] not in {("figures", "report"), ("figures", "screenshots")}
     }
