@@ -67,7 +67,7 @@ def test_a_value_beyond_the_range_widens_it():
 
 def test_small_numbers_are_readable():
     made = control(Option("dt", 0.001, "log", 1e-3, 1.0))
-    assert isinstance(made, ipywidgets.FloatLogSlider) and made.readout_format == ".3g"
+    assert isinstance(made, ipywidgets.FloatLogSlider) and made.readout_format == ".4g"
 
 
 @pytest.mark.parametrize(("option", "value"), [("dt", 0.0), ("dt", -1.0)])
