@@ -61,10 +61,8 @@ _HEADS = (
     ("exponent (nat/step)", "largest Lyapunov exponent over the sequence"),
     ("log10 |&lambda;|", "of the mean modulus of the eigenvalues of d s_T / d s_0"),
 )
-_CELL = (
-    'style="padding:1px 12px 1px 0;text-align:left;white-space:normal;overflow-wrap:anywhere;min-width:3.5em;'
-    'vertical-align:top"'
-)
+_CELL = 'style="padding:1px 10px 1px 0;text-align:left;white-space:normal;vertical-align:top"'
+_LABEL = 'style="padding:1px 10px 1px 0;white-space:normal;overflow-wrap:anywhere;min-width:8em;vertical-align:top"'
 
 
 def table(rows: Sequence[Numbers], swatches: Sequence[str]) -> str:
@@ -78,7 +76,7 @@ def table(rows: Sequence[Numbers], swatches: Sequence[str]) -> str:
 
 def _row(row: Numbers, swatch: str) -> str:
     cells = [
-        html.escape(row.label),
+        html.escape(row.label).replace(",", ",<wbr>").replace(":", ":<wbr>"),
         "" if row.parameters is None else f"{row.parameters:,}",
         "" if row.ratio is None else f"{row.ratio:+.2f}",
         row.verdict,
@@ -88,9 +86,11 @@ def _row(row: Numbers, swatch: str) -> str:
     if row.problem:
         text = f'<span style="color:#B34700">&#9888; {html.escape(row.problem)}</span>'
         if row.parameters is None:
-            return f'<tr><td>{swatch}</td><td {_CELL}>{cells[0]}</td><td colspan="5">{text}</td></tr>'
+            return f'<tr><td>{swatch}</td><td {_LABEL}>{cells[0]}</td><td colspan="5">{text}</td></tr>'
         cells[0] += f"<br>{text}"
-    return f"<tr><td>{swatch}</td>" + "".join(f"<td {_CELL}>{cell}</td>" for cell in cells) + "</tr>"
+    label, *others = cells
+    rest = "".join(f"<td {_CELL}>{cell}</td>" for cell in others)
+    return f'<tr><td style="vertical-align:top">{swatch}</td><td {_LABEL}>{label}</td>{rest}</tr>'
 
 
 def _mean(values: np.ndarray) -> float | None:
