@@ -368,6 +368,22 @@ def test_threads_progress_and_cancel(monkeypatch):
     widget.close()
 
 
+def test_closing_ends_what_is_computed():
+    widget = Compare(comparison=SMALL, views=("gradient",))
+    assert widget.settle(60)
+
+    def long(comparison, tick):
+        while True:
+            tick(0.5)
+            threading.Event().wait(0.02)
+
+    widget._laboratory.compute = long
+    widget.cells.rows[0].controls["dt"].value = 0.4
+    assert not widget.settle(0.2)
+    widget.close()
+    assert widget.settle(10)
+
+
 def test_the_newest_of_a_burst_is_shown():
     widget = Compare(comparison=SMALL, views=("gradient",))
     for value in np.linspace(0.1, 0.9, 30):

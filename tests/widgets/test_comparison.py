@@ -70,6 +70,13 @@ def test_builders_take_options():
     xr.testing.assert_identical(names["data"]["mine:slope=0.25"], quarter.dataset)
 
 
+def test_builders_draw_from_the_comparisons_seed():
+    wanted = Comparison(("mine",), 12, 4, 2, seed=3)
+    (one,) = Laboratory({"mine": lambda f, d: dynlab.build_cell("gru", f, d)}).compute(wanted, quiet)
+    (same,) = Laboratory().compute(replace(wanted, cells=("gru",)), quiet)
+    xr.testing.assert_identical(one.dataset, same.dataset)
+
+
 def test_a_probe_that_a_cell_does_not_have_is_left_out_of_this_cell_and_of_its_code():
     wanted = Comparison(("unicornn", "lstm"), 12, 4, 2, probes=("GradientNorm", "Energy"))
     lab = Laboratory()
