@@ -6,6 +6,7 @@ A view draws a ``Motion`` with ``show`` and names in ``moving`` the artists that
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
@@ -37,7 +38,7 @@ def half_width(values: np.ndarray) -> float:
     return next((step for step in LADDER if step >= largest), LADDER[-1])
 
 
-class View:
+class View(ABC):
     """One picture.
 
     Attributes:
@@ -62,16 +63,17 @@ class View:
             return "framed"
         return "moved" if moved else "same"
 
+    @abstractmethod
     def _draw(self, motion: Motion, cursor: int) -> bool:
         """Move the artists; False if they were there already."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _wanted(self, motion: Motion, window: float) -> object:
         """What limits and titles depend on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _reframe(self, motion: Motion, window: float) -> None:
-        raise NotImplementedError
+        """Change limits and titles."""
 
 
 class PhasePlane(View):
