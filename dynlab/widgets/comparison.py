@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from dynlab import _check, probes
@@ -16,6 +16,7 @@ from dynlab._specs import parse_spec
 from dynlab.probes import PROBES
 from dynlab.probes.base import Probe
 from dynlab.widgets.signals import KINDS, Kind, signal
+from dynlab.widgets.values import from_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,17 +112,7 @@ class Comparison:
         Raises:
             ValueError: for another text.
         """
-        try:
-            content = json.loads(text)
-            known = {field.name for field in fields(cls)}
-            if not isinstance(content, dict) or not set(content) <= known:
-                raise ValueError(f"expected an object with names among {', '.join(sorted(known))}")
-            for name in ("cells", "probes"):
-                if name in content:
-                    content[name] = tuple(content[name])
-            return cls(**content)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"comparison: expected what to_json wrote, got {text[:60]!r}: {error}") from None
+        return from_json(cls, text, "comparison", ("cells", "probes"))
 
     def code(
         self,

@@ -21,6 +21,7 @@ from dynlab.figures.planar import STARTS
 from dynlab.trace import rollout
 from dynlab.widgets import planar_stability
 from dynlab.widgets.planar_kinds import ALL, KINDS, Recurrence
+from dynlab.widgets.values import from_json
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -166,13 +167,7 @@ class PlanarModel:
         Raises:
             ValueError: for another text.
         """
-        try:
-            content = json.loads(text)
-            if not isinstance(content, dict) or not set(content) <= {one.name for one in fields(cls)}:
-                raise ValueError(f"expected an object with names among {', '.join(one.name for one in fields(cls))}")
-            return cls(**content)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"phase explorer: expected what to_json wrote, got {text[:60]!r}: {error}") from None
+        return from_json(cls, text, "phase explorer")
 
     def code(self) -> str:
         """A script that makes ``trajectory`` and ``step_eigenvalue`` of ``dataset`` again, to the last digit."""
