@@ -78,6 +78,7 @@ class Compare(ipywidgets.VBox):
     comparison = traitlets.Instance(Comparison)
     time = traitlets.Int(0)
     views = traitlets.Tuple()
+    _runner: Runner[_Request, _Answer] = None  # type: ignore[assignment]  # until the arguments are taken
 
     def __init__(
         self,
@@ -103,7 +104,7 @@ class Compare(ipywidgets.VBox):
         self.measured: tuple[Measured, ...] = ()
         self.pinned: tuple[Measured, ...] = ()
         self._finding: xr.Dataset | None = None
-        self._runner: Runner[_Request, _Answer] = Runner(self._compute, self, threaded=threaded)
+        self._runner = Runner(self._compute, self, threaded=threaded)
         super().__init__(comparison=self._first, views=tuple(views), time=self._first.steps)
         self._build(folder)
         self.observe(self._compared, "comparison")
@@ -335,7 +336,8 @@ class Compare(ipywidgets.VBox):
 
     def close(self) -> None:
         """Take the widget down, end what it computes and free its figures."""
-        self._runner.cancel()
+        if self._runner is not None:  # else the arguments were refused, and there is nothing yet
+            self._runner.cancel()
         for child in self.children:
             close_with_children(child)
         super().close()

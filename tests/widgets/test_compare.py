@@ -368,6 +368,13 @@ def test_threads_progress_and_cancel(monkeypatch):
     widget.close()
 
 
+@pytest.mark.parametrize("options", [{"steps": 0}, {"inputs": "square"}, {"no_such": 1}])
+def test_refused_arguments_leave_nothing_behind(options):
+    with pytest.raises((ValueError, TypeError)):
+        Compare(threaded=False, **options)
+    gc.collect()  # an error while the remains are closed would be a warning, which the tests make an error
+
+
 def test_closing_ends_what_is_computed():
     widget = Compare(comparison=SMALL, views=("gradient",))
     assert widget.settle(60)
