@@ -50,16 +50,16 @@ class RecordingStore:
 
     def _open(self) -> None:
         """Read once what every append needs."""
-        group = _open(self.path, "r+")
+        group = open_group(self.path, "r+")
         if RECORDS not in group.attrs:
             raise FileExistsError(f"Recorder: expected a recording or nothing at {self.path}, got another Zarr store")
         self._recorded, self._coords = {}, {}
-        for name, array in group.arrays():
-            if _dims(array)[:1] == ("step",):
+        for name, array in arrays_of(group, self.path).items():
+            if dims_of(array)[:1] == ("step",):
                 self._recorded[name] = array
             else:
-                self._coords[name] = _values(array)
-        self._steps: list[int] = _values(self._recorded["step"])[: _count(group)].tolist()
+                self._coords[name] = values_of(array)
+        self._steps: list[int] = values_of(self._recorded["step"])[: _count(group)].tolist()
         self.group = group
 
     _recorded: dict[str, Any]
@@ -84,7 +84,7 @@ class RecordingStore:
             return None
         own = {name: array for name, array in self._recorded.items() if name != "step"}
         return Template(
-            {name: (_dims(array)[1:], array.shape[1:], array.dtype) for name, array in own.items()}, self._coords
+            {name: (dims_of(array)[1:], array.shape[1:], array.dtype) for name, array in own.items()}, self._coords
         )
 
     def attribute(self, name: str, default: Any) -> Any:
@@ -127,9 +127,9 @@ class RecordingStore:
         fresh, old = _beside(self.path, "thinned"), _beside(self.path, "old")
         shutil.rmtree(fresh, ignore_errors=True)
         target = _new_group(fresh)
-        for name, array in self.group.arrays():
-            values = _values(array)
-            _add(target, name, _dims(array), values[kept] if name in self._recorded else values, array.attrs)
+        for name, array in arrays_of(self.group, self.path).items():
+            values = values_of(array)
+            _add(target, name, dims_of(array), values[kept] if name in self._recorded else values, array.attrs)
         target.attrs.put({**dict(self.group.attrs), **attrs, RECORDS: len(kept)})
         self.path.rename(old)
         fresh.rename(self.path)
@@ -165,7 +165,7 @@ def open_recording(path: str | os.PathLike[str]) -> xr.Dataset:
         path = _beside(path, "old")  # between the two renames of a thinning that was killed
     if not (path / "zarr.json").exists():
         raise FileNotFoundError(f"open_recording: expected a recording at {path}, found none")
-    group = _open(path, "r")
+    group = open_group(path, "r")
     if RECORDS not in group.attrs:
         raise ValueError(f"open_recording: expected a recording at {path}, got another Zarr store; try open_dataset")
     attrs = dict(group.attrs)
@@ -173,8 +173,8 @@ def open_recording(path: str | os.PathLike[str]) -> xr.Dataset:
     count = _count(group)
     coords: dict[str, Any] = {}
     variables: dict[str, Any] = {}
-    for name, array in sorted(group.arrays()):
-        dims, values = _dims(array), _values(array)
+    for name, array in arrays_of(group, path).items():
+        dims, values = dims_of(array), values_of(array)
         if dims[:1] == ("step",):
             values = values[:count]
         (coords if name == "step" or "step" not in dims else variables)[name] = (dims, values, dict(array.attrs))
@@ -184,10 +184,20 @@ def open_recording(path: str | os.PathLike[str]) -> xr.Dataset:
 # ---- Zarr ------------------------------------------------------------------------------------------------------------
 
 
-def _open(path: Path, mode: Any) -> zarr.Group:
+def open_group(path: Path, mode: Any) -> zarr.Group:
+    """The Zarr group at ``path``."""
     import zarr
 
     return zarr.open_group(path, mode=mode, zarr_format=3, use_consolidated=False)
+
+
+def arrays_of(group: zarr.Group, path: Path) -> dict[str, Any]:
+    """The arrays of the group at ``path``, by name.
+
+    Looked up one by one: Zarr's own listing also takes up, with a warning, the temporary file of a write of the group's
+    attributes that goes on or was killed.
+    """
+    return {entry.parent.name: group[entry.parent.name] for entry in sorted(path.glob("*/zarr.json"))}
 
 
 def _new_group(path: Path) -> zarr.Group:
@@ -221,12 +231,16 @@ def _count(group: zarr.Group) -> int:
     return int(count)
 
 
-def _values(array: Any) -> np.ndarray:
+def values_of(array: Any) -> np.ndarray:
+    """All values of a Zarr array; texts as objects, which is what xarray makes of them too."""
     values = np.asarray(array[...])
-    return values if values.dtype.kind in "biufc" else np.array([str(text) for text in values.ravel()], dtype=object)
+    if values.dtype.kind in "biufc":
+        return values
+    return np.array([str(text) for text in values.ravel()], dtype=object).reshape(values.shape)
 
 
-def _dims(array: Any) -> tuple[str, ...]:
+def dims_of(array: Any) -> tuple[str, ...]:
+    """Names of a Zarr array's dimensions."""
     return tuple(array.metadata.dimension_names or ())
 
 
@@ -239,12 +253,14 @@ def _beside(path: Path, what: str) -> Path:
 
 
 def _recover(path: Path) -> None:
-    """Mend what a killed thinning left: the old store is whole until the new one is in its place."""
+    """Mend what a kill left: a thinning, whose old store is whole until the new one is in its place, and writes."""
     old = _beside(path, "old")
     if old.exists() and not path.exists():
         old.rename(path)
     for what in ("old", "thinned", "partial"):
         shutil.rmtree(_beside(path, what), ignore_errors=True)
+    for unfinished in path.rglob("*.partial"):  # Zarr's temporary files
+        unfinished.unlink(missing_ok=True)
 
 
 def _check_same(values: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], step: int) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 import dynlab
 from dynlab.recorder import Grid, Recorder
 from dynlab.recording_store import RecordingStore, open_recording
+from dynlab.widgets.replay import Replay
 
 STEPS, BATCH = 12, 3
 
@@ -325,6 +326,22 @@ def test_killed_while_writing(tmp_path: Path) -> None:
         counts.append(whole(path))
     assert max(counts) > 5
     assert open_recording(path).attrs["stride"] > 1
+
+
+def test_a_write_killed_before_its_rename(tmp_path: Path) -> None:
+    """Zarr's own listing would warn of the temporary file that such a write leaves; a warning fails a test here."""
+    model = network("gru")
+    with Recorder(tmp_path / "run", model, HELD, every=1) as recorder:
+        loop(model, 3, recorder)
+    before = open_recording(tmp_path / "run")
+    left = [tmp_path / "run" / f"zarr.{'0' * 32}.partial", tmp_path / "run" / "loss" / "c" / f"0.{'0' * 32}.partial"]
+    for path in left:
+        path.write_text("{")
+    assert open_recording(tmp_path / "run").identical(before)
+    reader = Replay(tmp_path / "run")
+    assert reader.poll() and reader.dataset is not None and reader.dataset.sizes == before.sizes
+    Recorder(tmp_path / "run", model, HELD, every=1, resume=True)
+    assert open_recording(tmp_path / "run").identical(before) and not any(path.exists() for path in left)
 
 
 @pytest.mark.parametrize("moment", ["resized", "half of the arrays", "not counted"])

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlab.recording_store import RECORDS, arrays_of, dims_of, open_group, values_of
+
 if TYPE_CHECKING:
     import xarray as xr
     import zarr
-
-RECORDS = "records"
 
 
 class NotARecording(ValueError):
@@ -111,9 +111,9 @@ class Replay:
         variables: dict[str, Any] = {}
         fresh: dict[str, np.ndarray] = {}
         for name, array in arrays.items():
-            dims = tuple(array.metadata.dimension_names or ())
+            dims = dims_of(array)
             if dims[:1] != ("step",):
-                coords[name] = (dims, _values(array[...]), dict(array.attrs))
+                coords[name] = (dims, values_of(array), dict(array.attrs))
                 continue
             fresh[name] = _grown(self._buffers.get(name), len(self._steps), kept, count, array)
             values = fresh[name][:count]
@@ -125,13 +125,11 @@ class Replay:
 
 
 def _open(path: Path) -> tuple[zarr.Group, dict[str, Any]]:
-    import zarr
-
-    group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
-    arrays: dict[str, Any] = dict(sorted(group.arrays()))
-    if RECORDS not in group.attrs or "step" not in arrays:
+    group = open_group(path, "r")
+    found = arrays_of(group, path)
+    if RECORDS not in group.attrs or "step" not in found:
         raise NotARecording(f"expected a recording of dynlab.Recorder at {path}, got another Zarr store")
-    return group, arrays
+    return group, found
 
 
 def _grown(buffer: np.ndarray | None, before: int, kept: int, count: int, array: Any) -> np.ndarray:
@@ -150,10 +148,3 @@ def _grown(buffer: np.ndarray | None, before: int, kept: int, count: int, array:
     if kept < count:
         buffer[kept:count] = array[kept:count]
     return buffer
-
-
-def _values(values: Any) -> np.ndarray:
-    found = np.asarray(values)
-    if found.dtype.kind in "biufc":
-        return found
-    return np.array([str(text) for text in found.ravel()], dtype=object).reshape(found.shape)
