@@ -5,6 +5,8 @@ import torch
 
 import dynlab.trace
 from dynlab import as_cell, registry, rollout
+from dynlab.jacobian.blocks import BlockDiagonal
+from dynlab.jacobian.step import DenseJacobian
 from dynlab.trace import StateOverflow
 
 
@@ -54,6 +56,33 @@ def test_chunks_cover_the_range(length, monkeypatch):
     for t, step in steps.items():
         expected = trace.linearize(t - 1, t).jacobian.to_dense()[0]
         torch.testing.assert_close(step.jacobian.to_dense(), expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm", "irnn", "unicornn"])
+def test_small_jacobians_are_formed_for_many_rows(name, monkeypatch):
+    trace = trace_of(name)
+    size, blocks = trace.cell.state_size, name == "unicornn"
+    for t, step in trace.linearizations(1, 6, width=size):
+        structured = trace.linearize(t - 1, t).unbind()[0]
+        assert isinstance(step.jacobian, BlockDiagonal if blocks else DenseJacobian)
+        torch.testing.assert_close(step.jacobian.to_dense(), structured.jacobian.to_dense(), rtol=1e-13, atol=1e-14)
+        torch.testing.assert_close(step.drive.to_dense(), structured.drive.to_dense(), rtol=1e-13, atol=1e-14)
+    for few in (0, 1):
+        assert not any(isinstance(step.jacobian, DenseJacobian) for step in trace.transitions(0, 7, few))
+    monkeypatch.setattr(dynlab.trace, "FORMED_BYTES", 2 * size**2 * 8 - 1)
+    assert not any(isinstance(step.jacobian, DenseJacobian) for step in trace_of(name).transitions(0, 7, size))
+
+
+def test_formed_steps_stay_where_there_is_room(monkeypatch):
+    trace = trace_of()
+    first = trace.transitions(0, 5, 4)
+    again = trace.transitions(2, 5, 4)
+    assert all(one is other for one, other in zip(first[2:], again, strict=True))
+    assert [step.jacobian.matrix.shape for step in trace.transitions(3, 7, 4)] == [(2, 4, 4)] * 4
+    monkeypatch.setattr(dynlab.trace, "KEPT_BYTES", 7 * 2 * 4 * 4 * 8 - 1)
+    trace = trace_of()
+    first, again = trace.transitions(0, 5, 4), trace.transitions(0, 5, 4)
+    assert not any(one is other for one, other in zip(first, again, strict=True))
 
 
 def test_a_chunk_is_bounded_in_bytes():

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from dynlab.jacobian.blocks import BlockDiagonal, block_log_singular
+from dynlab.jacobian.singular import log_singular_values_of_rows
 from dynlab.jacobian.step import StepJacobian
 from dynlab.jacobian.sweep import safe_steps
 from dynlab.trace import Trace
@@ -128,7 +129,7 @@ def _columns(
     interval, pending = 1, list[StepJacobian]()
     waiting = iter(stops)
     stop = next(waiting)
-    for t, step in trace.linearizations():
+    for t, step in trace.linearizations(width=k):
         pending.append(step.jacobian)
         if len(pending) >= interval or t == stop:
             product, ratio = _absorb(product, pending, spread)
@@ -222,64 +223,3 @@ def _unit_singular(block: Tensor, log_scale: Tensor, log_det: Tensor) -> Tensor:
     channels = block.shape[1]
     inner = log_det - channels * log_scale
     return block_log_singular(block, inner) + log_scale.unsqueeze(-2)
-
-
-def log_singular_values_of_rows(right: Tensor, log_scale: Tensor) -> Tensor:
-    """log of the singular values of exp(D) V, descending, (b, k): right V (b, k, n), log_scale D (b, k).
-
-    One-sided Jacobi on the rows, each with a scale of its own (Demmel & Veselic 1992: relative accuracy in
-    every singular value if V is well-conditioned). Rows of a zero scale come out as -inf.
-    """
-    span = log_scale.amax(-1) - log_scale.amin(-1)
-    if bool((span < 8).all()):
-        top = log_scale.amax(-1, keepdim=True)
-        values = torch.linalg.svdvals((log_scale - top).exp().unsqueeze(-1) * right)
-        return values.log() + top
-    count = right.shape[1]
-    if count % 2:
-        # A row of its own, exactly zero, makes the number of rows even.
-        right = torch.cat([right, torch.zeros_like(right[:, :1])], 1)
-        log_scale = torch.cat([log_scale, torch.full_like(log_scale[:, :1], -math.inf)], 1)
-    right, log_scale = right.clone(), log_scale.clone()
-    tolerance = 4 * right.shape[-1] ** 0.5 * torch.finfo(right.dtype).eps
-    for _ in range(60):
-        worst = 0.0
-        for first, second in _round_robin(right.shape[1], right.device):
-            worst = max(worst, _rotate(right, log_scale, first, second))
-        if worst < tolerance:
-            break
-    return log_scale.sort(-1, descending=True).values[:, :count]
-
-
-def _round_robin(count: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """Every pair of ``count`` (even) rows once, in count - 1 rounds of disjoint pairs."""
-    ring = torch.arange(count, device=device)
-    for shift in range(count - 1):
-        turned = torch.cat([ring[:1], torch.roll(ring[1:], shift)])
-        yield turned[: count // 2], turned[count // 2 :].flip(0)
-
-
-def _rotate(right: Tensor, log_scale: Tensor, first: Tensor, second: Tensor) -> float:
-    """Make each pair of rows orthogonal, in place; returns the largest cosine met."""
-    a, b = right[:, first], right[:, second]
-    la, lb = log_scale[:, first], log_scale[:, second]
-    swap = lb > la
-    a, b = torch.where(swap[..., None], b, a), torch.where(swap[..., None], a, b)
-    la, lb = torch.maximum(la, lb), torch.minimum(la, lb)
-    cosine = (a * b).sum(-1)
-    ratio = (lb - la).exp().nan_to_num(0)
-    gap = 1 - ratio.square()
-    # tan(theta) / ratio of the rotation that zeroes the inner product; finite as ratio -> 0.
-    root = gap + (gap.square() + 4 * (ratio * cosine).square()).sqrt()
-    lean = 2 * cosine / torch.where(root > 0, root, 1)
-    tangent = lean * ratio
-    scale = (1 + tangent.square()).rsqrt()[..., None]
-    a, b = scale * (a + (tangent * ratio)[..., None] * b), scale * (b - lean[..., None] * a)
-    # Back to where they came from: were the larger always put first, the round robin would miss pairs.
-    a, b = torch.where(swap[..., None], b, a), torch.where(swap[..., None], a, b)
-    la, lb = torch.where(swap, lb, la), torch.where(swap, la, lb)
-    for rows, logs, index in ((a, la, first), (b, lb, second)):
-        norm = torch.linalg.vector_norm(rows, dim=-1)
-        right[:, index] = rows / torch.where(norm > 0, norm, 1)[..., None]
-        log_scale[:, index] = logs + norm.log()
-    return float((cosine.abs() * (torch.minimum(la, lb) > -math.inf)).max())

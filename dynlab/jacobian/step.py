@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dynlab.jacobian.arena import HEAP, Arena
 from dynlab.jacobian.matmul import add_product
@@ -220,6 +220,26 @@ class DiagonalPlusDense(StepJacobian):
         arena.give(mixed)
         return out
 
+    def to_dense(self) -> Tensor:
+        weight = self.weight if isinstance(self.weight, Tensor) else self.weight.to_dense()
+        channels, gates, units = self.gains.shape[-3:]
+        read = weight.unflatten(0, (gates, units))
+        # A gate at a time: nothing larger than the result, (..., s, d, m), is made.
+        gains = self.gains.unsqueeze(-1).unbind(-3)
+        through = gains[0] * read[0]
+        for gain, part in zip(gains[1:], read[1:], strict=True):
+            through.addcmul_(gain, part)
+        dense = through.flatten(-3, -2)
+        if weight.shape[1] < self.size:
+            dense = nn.functional.pad(dense, (0, self.size - weight.shape[1]))
+        if isinstance(self.diagonal, Tensor):
+            # (..., s, d, s, d), whose diagonals over the units are the blocks.
+            split = dense.unflatten(-1, (channels, units)).unflatten(-3, (channels, units))
+            split.diagonal(dim1=-3, dim2=-1).add_(self.diagonal)
+        else:
+            dense.diagonal(dim1=-2, dim2=-1).add_(self.diagonal)
+        return dense
+
     def right(self, columns: Tensor) -> Tensor:
         channels, gates, units = self.gains.shape[-3:]
         moved = weight_times(self.weight, columns[..., : self.weight.shape[1], :])
@@ -263,6 +283,18 @@ class PolynomialJacobian(StepJacobian):
 
     def nbytes(self) -> int:
         return sum(factor.nbytes() for factor in self.factors)
+
+    def to_dense(self) -> Tensor:
+        last = self.factors[-1].to_dense()
+        eye = torch.eye(self.size, dtype=last.dtype, device=last.device)
+        if self.scale == 0:
+            return (eye * self.offset).expand_as(last)
+        product, arena = last, Arena()
+        for factor in reversed(self.factors[:-1]):
+            following = factor.left(product, arena)
+            arena.give(product)
+            product = following
+        return product.mul_(self.scale).add_(eye, alpha=self.offset)
 
     def left(self, rows: Tensor, arena: Arena = HEAP) -> Tensor:
         if self.scale == 0:

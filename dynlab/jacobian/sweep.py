@@ -75,8 +75,9 @@ def _adjoint_dense(
     trace: Trace, visitors: list[Visitor], rows: Rows, start: int, stop: int, tick: Callable[[int], None]
 ) -> DenseProduct:
     product, arena = DenseProduct.start(starting_rows(trace, rows)), Arena()
-    for left, right in reversed(trace.chunks(start, stop)):
-        steps = trace.linearize(left, right).unbind()
+    width = product.matrix.shape[1]
+    for left, right in reversed(trace.chunks(start, stop, width=width)):
+        steps = trace.transitions(left, right, width)
         for t, step in zip(range(right, left, -1), reversed(steps), strict=True):
             for visitor in visitors:
                 visitor.visit(t, product, step)

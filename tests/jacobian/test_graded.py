@@ -1,4 +1,4 @@
-"""Graded products and their singular values against mpmath at 60 digits."""
+"""Graded products against mpmath at 60 digits."""
 
 import math
 
@@ -7,91 +7,27 @@ import numpy as np
 import pytest
 import torch
 
+import dynlab.trace
 from dynlab.adapt import as_cell
 from dynlab.cells import registry
-from dynlab.jacobian.graded import GradedProduct, graded_sweep, log_singular_values_of_rows
+from dynlab.jacobian.graded import GradedProduct, graded_sweep
 from dynlab.network import Network
 from dynlab.trace import rollout
+from tests.jacobian.high_precision import log_singular, rand, to_mp
+
+
+@pytest.fixture(params=["formed", "structured"], autouse=True)
+def form(request, monkeypatch):
+    """Small step Jacobians are formed, larger ones keep their structure: both must give the same."""
+    if request.param == "structured":
+        monkeypatch.setattr(dynlab.trace, "FORMED_BYTES", 0)
+    return request.param
 
 
 @pytest.fixture(autouse=True)
 def digits():
     with mpmath.workdps(60):
         yield
-
-
-def rand(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def to_mp(matrix):
-    return mpmath.matrix(matrix.tolist())
-
-
-def log_singular(matrix, extra=0):
-    """log of the singular values of an mpmath matrix, descending, with digits for their span."""
-    with mpmath.workdps(60 + extra):
-        values = mpmath.svd_r(matrix, compute_uv=False)
-        return [float(mpmath.log(value)) if value > 0 else -math.inf for value in sorted(values, reverse=True)]
-
-
-def unit_rows(count, size, seed=0):
-    return torch.nn.functional.normalize(rand(count, size, seed=seed), dim=-1)
-
-
-@pytest.mark.parametrize("span", [0, 12, 80, 3000])
-@pytest.mark.parametrize("count", [1, 2, 5, 6])
-def test_singular_values_of_rows(span, count):
-    right = unit_rows(count, 6, seed=count)
-    log_scale = torch.linspace(7.0, 7.0 - span, count, dtype=torch.float64)[torch.randperm(count)]
-    found = log_singular_values_of_rows(right[None], log_scale[None])[0]
-    # The squares of the smallest stand 2 * span nats below those of the largest.
-    extra = int(span / math.log(10)) * 2
-    with mpmath.workdps(60 + extra):
-        scaled = mpmath.diag([mpmath.exp(x) for x in log_scale.tolist()]) * to_mp(right)
-        expected = log_singular(scaled, extra)
-    np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-11)
-
-
-@pytest.mark.parametrize("count", [2, 5, 6])
-def test_rows_of_equal_scales_that_are_nearly_parallel(count):
-    right = unit_rows(1, 6).repeat(count, 1) + 0.01 * rand(count, 6, seed=3)
-    right = torch.nn.functional.normalize(right, dim=-1)
-    log_scale = torch.zeros(count, dtype=torch.float64)
-    log_scale[-1] = -9.0  # far enough for the Jacobi rotations
-    found = log_singular_values_of_rows(right[None], log_scale[None])[0]
-    expected = log_singular(mpmath.diag([mpmath.exp(x) for x in log_scale.tolist()]) * to_mp(right))
-    np.testing.assert_allclose(found.numpy(), expected, atol=1e-10)
-
-
-@pytest.mark.parametrize("count", [3, 4])
-@pytest.mark.parametrize("zeros", [1, 2])
-def test_zero_rows_are_minus_infinity(count, zeros):
-    right = unit_rows(count, 5)
-    log_scale = torch.linspace(0, 1, count, dtype=torch.float64)
-    log_scale[:zeros] = -math.inf
-    found = log_singular_values_of_rows(right[None], log_scale[None])[0]
-    expected = log_singular(mpmath.diag([mpmath.exp(x) for x in log_scale[zeros:].tolist()]) * to_mp(right[zeros:]))
-    assert not found.isnan().any()
-    assert found[count - zeros :].tolist() == [-math.inf] * zeros
-    np.testing.assert_allclose(found[: count - zeros].numpy(), expected, atol=1e-12)
-
-
-def test_all_rows_zero():
-    found = log_singular_values_of_rows(unit_rows(4, 4)[None], torch.full((1, 4), -math.inf, dtype=torch.float64))
-    assert found.tolist() == [[-math.inf] * 4]
-
-
-def test_each_sample_on_its_own():
-    right = torch.stack([unit_rows(4, 4), unit_rows(4, 4, seed=1)])
-    log_scale = torch.tensor([[0.0, -1, -2, -3], [0.0, -100, -2, -3000]], dtype=torch.float64)
-    both = log_singular_values_of_rows(right, log_scale)
-    for sample in range(2):
-        alone = log_singular_values_of_rows(right[sample : sample + 1], log_scale[sample : sample + 1])
-        torch.testing.assert_close(both[sample : sample + 1], alone, rtol=1e-12, atol=1e-12)
-
-
-# ---- sweeps ---------------------------------------------------------------------------------------------------
 
 
 def linear_cell(matrices):

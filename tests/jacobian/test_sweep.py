@@ -19,6 +19,14 @@ CELLS = (
 )
 
 
+@pytest.fixture(params=["formed", "structured"], autouse=True)
+def form(request, monkeypatch):
+    """Small step Jacobians are formed, larger ones keep their structure: both must give the same."""
+    if request.param == "structured":
+        monkeypatch.setattr(dynlab.trace, "FORMED_BYTES", 0)
+    return request.param
+
+
 def mixing(x, state):
     return torch.tanh(1.3 * state.roll(1, -1) - 0.5 * state * x.sum(-1, keepdim=True))
 
