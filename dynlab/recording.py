@@ -99,16 +99,33 @@ def record(
     if dtype is not None:
         cell = copy.deepcopy(cell).to(dtype)
         inputs, state = _cast(inputs, dtype), None if state is None else _cast(state, dtype)
-    with _eval_mode(cell), torch.no_grad(), derive_once():
+    return record_trace(take_trace(cell, inputs, state), chosen, attrs=attrs, tick=tick)
+
+
+def take_trace(cell: Cell, inputs: Tensor, state: Tensor | None = None) -> Trace:
+    """The rollout that ``record`` measures, with its warning where the state leaves the float range."""
+    with _measuring(cell):
         trace = rollout(cell, inputs, state)
-        if trace.overflow is not None:
-            warnings.warn(
-                f"{cell.title}: the state left the range of {trace.states.dtype} at step {trace.overflow} of "
-                f"{trace.requested}; the record ends one step before",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-        variables = measure(trace, chosen, tick)
+    if trace.overflow is not None:
+        warnings.warn(
+            f"{cell.title}: the state left the range of {trace.states.dtype} at step {trace.overflow} of "
+            f"{trace.requested}; the record ends one step before",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return trace
+
+
+def record_trace(
+    trace: Trace,
+    probes: Sequence[Probe | str],
+    *,
+    attrs: Mapping[str, Any] | None = None,
+    tick: Tick = lambda steps: None,
+) -> xr.Dataset:
+    """As ``record``, of a rollout at hand: asked several times, what one sweep has formed serves the next."""
+    with _measuring(trace.cell):
+        variables = measure(trace, as_probes(probes), tick)
     return to_dataset(trace, variables, attrs or {})
 
 
@@ -282,11 +299,13 @@ def _cast(tensor: Any, dtype: torch.dtype) -> Tensor:
 
 
 @contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
+def _measuring(model: nn.Module) -> Iterator[None]:
+    """In eval mode, without gradients, weights derived once."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        yield
+        with torch.no_grad(), derive_once():
+            yield
     finally:
         for module, mode in modes.items():
             module.training = mode

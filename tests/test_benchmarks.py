@@ -35,6 +35,18 @@ def test_jacobians_quick_prints_ratios_and_contenders_agree():
     assert "Randomised norm" in done.stdout
 
 
+@pytest.mark.slow
+def test_small_cells_quick_and_the_ways_agree():
+    done = run("-m", "benchmarks.small_cells", "--quick")
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.strip("│ ").split("│")] for line in done.stdout.splitlines() if "│" in line]
+    swept = [row for row in rows if len(row) == 9]
+    singular = [row for row in rows if len(row) == 8]
+    assert len(swept) == 6 * 6 and len(singular) == 5 * 2
+    assert all(float(row[-1]) < 1e-5 for row in swept)
+    assert all(float(row[-1]) < 1e-10 for row in singular)
+
+
 def test_jacobians_without_jax_says_what_to_install():
     without = "import sys, runpy; sys.modules['jax'] = None; sys.argv = ['jacobians', '--quick']; "
     done = run("-c", without + "runpy.run_module('benchmarks.jacobians', run_name='__main__')")

@@ -52,8 +52,11 @@ class _Request:
 
 @dataclass(frozen=True)
 class _Answer:
+    """``shown``: the views of what is quick show it already, as they will stay."""
+
     measured: tuple[Measured, ...]
     finding: xr.Dataset | None = None
+    shown: bool = False
 
 
 class Compare(ipywidgets.VBox):
@@ -286,27 +289,25 @@ class Compare(ipywidgets.VBox):
         comparison = request.comparison
         quick = tuple(name for name in comparison.probes if name not in SLOW)
         slow = tuple(name for name in comparison.probes if name in SLOW)
-        measured = tuple(self._laboratory.compute(replace(comparison, probes=quick), tick))
-        if slow or request.proposition:
-            # The views of what takes long keep what they show until it is there.
-            self._show(_Answer(measured, self._finding), False, lambda view: not _takes_long(view))
-        if slow:
-            more = self._laboratory.compute(replace(comparison, probes=slow), tick)
-            measured = tuple(one.joined(other) for one, other in zip(measured, more, strict=True))
+        later, settled = bool(slow or request.proposition), False
+        with self._laboratory.same_traces():
+            measured = tuple(self._laboratory.compute(replace(comparison, probes=quick), tick))
+            if later:
+                # The views of what takes long keep what they show until it is there.
+                settled = not self._runner.overtaken
+                self._show(_Answer(measured, self._finding), settled, lambda view: not _takes_long(view))
+            if slow:
+                more = self._laboratory.compute(replace(comparison, probes=slow), tick)
+                measured = tuple(one.joined(other) for one, other in zip(measured, more, strict=True))
         finding = None
         if request.proposition:
             finding = propositions.evaluate(self._laboratory, comparison, request.proposition)
-        return _Answer(measured, finding)
+        return _Answer(measured, finding, settled)
 
     def _show(self, answer: _Answer, settled: bool, which: Callable[[type[View]], bool] = lambda view: True) -> None:
         with self._lock:
             self.measured, self._finding = answer.measured, answer.finding
             self.grid.show(self.scene(), settled, which)
-            if settled:
-                specs = [one.spec for one in self.measured]
-                swatches = [swatch(spec, before) for spec, before in zip(specs, occurrences(specs), strict=True)]
-                self.numbers.value = table([numbers(one) for one in self.measured], swatches)
-                self.take_home.refresh_code()
 
     def _draw(self, which: Callable[[type[View]], bool] = lambda view: True) -> None:
         with self._lock:
@@ -324,7 +325,14 @@ class Compare(ipywidgets.VBox):
 
     def done(self, request: _Request, answer: _Answer) -> None:
         """As ``Listener.done``."""
-        self._show(answer, settled=not self._runner.overtaken)
+        settled = not self._runner.overtaken
+        self._show(answer, settled, _takes_long if answer.shown else lambda view: True)
+        if settled:
+            specs = [one.spec for one in answer.measured]
+            swatches = [swatch(spec, before) for spec, before in zip(specs, occurrences(specs), strict=True)]
+            with self._lock:
+                self.numbers.value = table([numbers(one) for one in answer.measured], swatches)
+                self.take_home.refresh_code()
         failed = [one.label for one in answer.measured if one.dataset is None]
         if failed:
             first = next(one for one in answer.measured if one.dataset is None)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,8 @@ from dynlab._specs import parse_spec
 from dynlab.adapt import as_cell
 from dynlab.cell import Cell
 from dynlab.compare import seeded_cell
-from dynlab.recording import record
+from dynlab.recording import record, record_trace, take_trace
+from dynlab.trace import Trace
 from dynlab.widgets.comparison import Comparison, probe_of
 from dynlab.widgets.runner import Cancelled
 
@@ -66,7 +68,17 @@ class Laboratory:
     def __init__(self, given: Mapping[str, Cell | Callable[[int, int], Any]] | None = None) -> None:
         self.given = dict(given or {})
         self._kept: OrderedDict[Comparison, Measured] = OrderedDict()
+        self._traces: dict[Comparison, Trace] | None = None
         self._has: dict[tuple[str, int], dict[str, str]] = {}  # probes of a kind of cell: "", or why it has not
+
+    @contextmanager
+    def same_traces(self) -> Iterator[None]:
+        """Within it what is measured in several calls of ``compute`` shares the rollouts."""
+        self._traces = {}
+        try:
+            yield
+        finally:
+            self._traces = None
 
     def compute(self, comparison: Comparison, tick: Tick) -> list[Measured]:
         """Every cell measured, in order; one that cannot be built or run does not keep the others from it.
@@ -110,7 +122,7 @@ class Laboratory:
             chosen = [probe_of(name, comparison.steps) for name in comparison.probes if name not in left_out]
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always", RuntimeWarning)
-                dataset = record(cell, inputs, chosen, tick=swept)
+                dataset = record_trace(self._trace(comparison, cell, inputs), chosen, tick=swept)
         except Cancelled:
             raise
         except Exception as error:  # a user's cell may raise anything
@@ -118,6 +130,15 @@ class Laboratory:
         runtime = [one for one in said if issubclass(one.category, RuntimeWarning)]
         problem = "; ".join(dict.fromkeys(_line(one.message) for one in runtime))
         return Measured(spec, spec, dataset, problem, left_out)
+
+    def _trace(self, comparison: Comparison, cell: Any, inputs: Tensor) -> Trace:
+        key = replace(comparison, probes=())
+        if self._traces is not None and key in self._traces:
+            return self._traces[key]
+        trace = take_trace(cell if isinstance(cell, Cell) else as_cell(cell), inputs)
+        if self._traces is not None:
+            self._traces[key] = trace
+        return trace
 
     def _impossible(self, spec: str, cell: Any, inputs: Tensor, comparison: Comparison) -> dict[str, str]:
         """The probes that this cell does not have, such as an LSTM's energy: they are tried on two steps."""

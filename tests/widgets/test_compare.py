@@ -60,6 +60,22 @@ def test_a_slider_changes_its_cell_and_no_other():
     assert [one.dataset is old for one, old in zip(widget.measured, data, strict=True)] == [True, False, True]
 
 
+def test_each_view_is_drawn_once_for_a_change(monkeypatch):
+    """Those of what is quick before, those of what takes long after the rest is measured."""
+    widget = made(views=("gradient", "phase", "exponents"))
+    drawn = []
+    for name, panel in widget.grid.panels.items():
+        monkeypatch.setattr(
+            panel, "show", lambda *scene, name=name, show=panel.show: drawn.append(name) or show(*scene)
+        )
+    widget.cells.rows[1].controls["eta"].value = 0.1
+    assert drawn == ["gradient", "phase", "exponents"]
+    kept = widget.measured[1].dataset
+    assert {"log_gradient_norm", "trajectory_plane", "lyapunov_exponent"} <= set(kept.data_vars)
+    line = view(widget, "gradient").lines[1]
+    np.testing.assert_allclose(line.get_ydata(), kept.log_gradient_norm.mean("batch") / math.log(10), rtol=1e-12)
+
+
 def test_a_typed_specification_moves_the_controls():
     widget = made()
     widget.cells.rows[0].text.value = "unicornn:dt=0.3, alpha=2"

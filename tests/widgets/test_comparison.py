@@ -100,15 +100,30 @@ def test_two_passes_make_what_one_makes():
         xr.testing.assert_identical(quick.joined(slow).dataset, one.dataset)
 
 
+def test_passes_share_their_rollouts(monkeypatch):
+    taken = []
+    take = module.take_trace
+    monkeypatch.setattr(module, "take_trace", lambda cell, inputs: taken.append(cell.title) or take(cell, inputs))
+    whole = Comparison(("irnn", "irnn", "elman"), 12, 4, 2, probes=("GradientNorm",))
+    lab = Laboratory()
+    with lab.same_traces():
+        lab.compute(whole, quiet)
+        second = lab.compute(replace(whole, probes=("SingularValues",)), quiet)
+    assert len(taken) == 2
+    for one, other in zip(second, Laboratory().compute(replace(whole, probes=("SingularValues",)), quiet), strict=True):
+        xr.testing.assert_identical(one.dataset, other.dataset)
+    lab.compute(replace(whole, probes=("LyapunovSpectrum",)), quiet)  # its cells may have changed by now
+    assert len(taken) == 6
+
+
 def test_only_the_cell_that_changed_is_measured(monkeypatch):
     measured = []
 
-    def recorded(cell, inputs, probes, **options):
-        if len(inputs) > 2:  # two steps only try whether a cell has a probe
-            measured.append(cell.title)
+    def recorded(trace, probes, **options):
+        measured.append(trace.cell.title)
         return xr.Dataset()
 
-    monkeypatch.setattr(module, "record", recorded)
+    monkeypatch.setattr(module, "record_trace", recorded)
     lab = Laboratory()
     lab.compute(Comparison(("elman", "gru")), quiet)
     lab.compute(Comparison(("elman", "gru", "elman")), quiet)
