@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import platform
+import symtable
 import threading
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -119,8 +120,8 @@ def _is_text(statement: ast.stmt) -> bool:
 def _reached(tree: ast.Module, function: str) -> list[ast.stmt]:
     """The top-level statements that ``function`` rests on, in the order of the file."""
     statements = [one for one in tree.body if not _is_text(one)]
-    bound = [_bound(statement) for statement in statements]
-    used = [_used(statement) for statement in statements]
+    scopes = [_bound_and_used(statement) for statement in statements]
+    bound, used = [names for names, _ in scopes], [names for _, names in scopes]
     # What binds no name does something else: it always counts.
     reached = {index for index, names in enumerate(bound) if not names or function in names}
     while True:
@@ -133,25 +134,26 @@ def _reached(tree: ast.Module, function: str) -> list[ast.stmt]:
         reached |= more
 
 
-def _bound(statement: ast.stmt) -> set[str]:
-    """The names that a top-level statement gives a value."""
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return {statement.name}
-    names: set[str] = set()
+def _bound_and_used(statement: ast.stmt) -> tuple[set[str], set[str]]:
+    """The module's names that a top-level statement gives a value, and those that it reads, in its functions too."""
+    top = symtable.symtable(ast.unparse(statement), "<statement>", "exec")
+    symbols = top.get_symbols()
+    bound = {symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()}
+    used = {symbol.get_name() for symbol in symbols if symbol.is_referenced()}
+    tables = top.get_children()
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        # A local name of a function, or of a comprehension, is not the module's of the same name.
+        module = [symbol for symbol in table.get_symbols() if symbol.is_global()]
+        used |= {symbol.get_name() for symbol in module}
+        bound |= {symbol.get_name() for symbol in module if symbol.is_assigned() or symbol.is_imported()}
     for node in ast.walk(statement):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
+        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
+            bound.add("*")
         elif isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
-            names |= {part.id for part in ast.walk(node.value) if isinstance(part, ast.Name)}
-    return names
-
-
-def _used(statement: ast.stmt) -> set[str]:
-    return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+            bound |= {part.id for part in ast.walk(node.value) if isinstance(part, ast.Name)} & used
+    return bound, used
 
 
 def _imported(statements: list[ast.stmt]) -> tuple[list[Path], bool]:

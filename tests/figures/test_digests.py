@@ -70,6 +70,57 @@ def test_what_it_does_not_reach_does_not(old, new):
     assert not changed(old, new)
 
 
+LOCALS = b"""
+MODELS, SCALE = ("a", "b"), 2
+STATE = {}
+
+
+def piece(model, size):
+    total = sum(one for one in range(size))
+    def inner(one):
+        return total + one
+    return inner(SCALE), model
+
+
+def other(size):
+    model = size
+    return [model for one in MODELS]
+
+
+ITEM = Item("text", *(Claim(f"{model}", model) for model in MODELS for one in "xy"))
+HIDDEN = [total := 3]
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "counts"),
+    [
+        (b'"text"', b'"other text"', False),  # its comprehension's names are piece's own, not the module's
+        (b"model = size", b"model = 2 * size", False),
+        (b"SCALE = (", b"SCALE, more = (", True),
+        (b"total + one", b"total - one", True),
+        (b"total := 3", b"total := 4", False),  # a local name of piece
+        (b"total := 3", b"SCALE := 4", True),
+        (b"model = size", b"global SCALE; SCALE = model = size", True),
+        (b"model = size", b"STATE['x'] = model = size", False),
+        (b"inner(SCALE)", b"inner(STATE)", True),
+    ],
+)
+def test_names_are_those_of_their_scope(old, new, counts):
+    assert old in LOCALS
+    assert (code_of(LOCALS.replace(old, new), "piece") != code_of(LOCALS, "piece")) == counts
+
+
+def test_what_fills_a_table_counts_where_the_table_does():
+    source = LOCALS.replace(b"inner(SCALE)", b"inner(STATE)").replace(b"model = size", b"STATE['x'] = model = size")
+    assert code_of(source, "piece") != code_of(source.replace(b"['x'] = model", b"['y'] = model"), "piece")
+
+
+def test_a_star_import_may_bring_anything():
+    source = LOCALS.replace(b"STATE = {}", b"from os import *")
+    assert code_of(source, "piece") != code_of(source.replace(b'"text"', b'"other text"'), "piece")
+
+
 def test_a_function_that_may_reach_anything():
     source = SOURCE.replace(b"return helper(x)", b"return globals()['helper'](x)")
     other = source.replace(b"return B", b"return 2 * B")
