@@ -15,13 +15,17 @@ import hashlib
 import json
 import multiprocessing
 import re
+import signal
 import statistics
 import sys
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -65,6 +69,22 @@ def train_one(settings: Settings, folder: Path) -> None:
         (folder / FAILED).write_text(f"{error}\n", encoding="utf-8")
 
 
+@contextmanager
+def ending_children() -> Iterator[None]:
+    """SIGTERM ends this process as Ctrl-C does, which a terminal also tells the trainings: they keep what they have."""
+
+    def end(number: int, frame: Any) -> None:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def run_all(experiment: Experiment, wanted: Sequence[tuple[Row, Settings]], runs: Path, workers: int) -> list[Outcome]:
     """Train what has not been trained, and read all of it."""
     places = [folder_of(runs, experiment, row, settings) for row, settings in wanted]
@@ -76,20 +96,23 @@ def run_all(experiment: Experiment, wanted: Sequence[tuple[Row, Settings]], runs
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     spawn = multiprocessing.get_context("spawn")
     with (
+        ending_children(),
         Progress(*columns, disable=not sys.stderr.isatty()) as progress,
         ProcessPoolExecutor(workers, mp_context=spawn, initializer=use_threads, initargs=(1,)) as pool,
     ):
         bar = progress.add_task(experiment.name, total=len(todo))
-        futures = {pool.submit(train_one, settings, place): (row, settings) for row, settings, place in todo}
-        try:
-            for future in as_completed(futures):
+        waiting, running = iter(todo), dict[Future[None], tuple[Row, Settings]]()
+        while True:
+            # No more than there are workers: what waits in the pool's own queue would begin when we are told to stop.
+            for row, settings, place in islice(waiting, workers - len(running)):
+                running[pool.submit(train_one, settings, place)] = row, settings
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                row, settings = running.pop(future)
                 future.result()
-                row, settings = futures[future]
                 print(f"{experiment.name}: {row.title}: {settings.describe()}: done", file=sys.stderr, flush=True)
                 progress.advance(bar)
-        except BaseException:  # Ctrl-C, or one that failed: do not begin on the others
-            pool.shutdown(cancel_futures=True)
-            raise
     outcomes = [Outcome.read(row, settings, place) for (row, settings), place in zip(wanted, places, strict=True)]
     return [outcome for outcome in outcomes if outcome is not None]
 
