@@ -285,11 +285,11 @@ class PolynomialJacobian(StepJacobian):
         return sum(factor.nbytes() for factor in self.factors)
 
     def to_dense(self) -> Tensor:
-        last = self.factors[-1].to_dense()
-        eye = torch.eye(self.size, dtype=last.dtype, device=last.device)
+        like = self._like()
+        eye = torch.eye(self.size, dtype=like.dtype, device=like.device)
         if self.scale == 0:
-            return (eye * self.offset).expand_as(last)
-        product, arena = last, Arena()
+            return self.offset * eye.repeat(*self.batch_shape, 1, 1)
+        product, arena = self.factors[-1].to_dense(), Arena()
         for factor in reversed(self.factors[:-1]):
             following = factor.left(product, arena)
             arena.give(product)
