@@ -120,6 +120,15 @@ class Cell(nn.Module, metaclass=CellType):
     batch_first: bool = False
     time_varying: bool = False
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in ("step_jacobian", "input_jacobian"):
+            if name in vars(cls):
+                raise TypeError(
+                    f"{cls.__name__}: expected closed-form Jacobians from linearize(term, states), which all that "
+                    f"measures reads; got {name} of its own, which nothing would call"
+                )
+
     def __init__(self, input_size: int, hidden_size: int, state_size: int | None = None) -> None:
         super().__init__()
         where = type(self).__name__

@@ -37,6 +37,15 @@ def test_a_cell_of_ones_own():
     assert (cell.title, cell.reference) == ("Spiral", "user-defined")
 
 
+@pytest.mark.parametrize("name", ["step_jacobian", "input_jacobian"])
+def test_a_jacobian_where_nothing_would_call_it(name):
+    """Everything that measures reads ``linearize``: a closed form elsewhere would be ignored in silence."""
+    with pytest.raises(TypeError, match=rf"Mine: expected .* linearize\(term, states\).* got {name} of its own"):
+        type("Mine", (dynlab.Cell,), {name: lambda self, x, state: None})
+    own = type("Mine", (dynlab.Cell,), {"forward": lambda self, x, state: state})
+    assert own(1, 2).step_jacobian(torch.zeros(1, 1), torch.zeros(1, 2)).to_dense().shape == (1, 2, 2)
+
+
 def test_a_cell_without_a_step():
     class Nothing(Cell):
         pass
