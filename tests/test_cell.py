@@ -41,8 +41,8 @@ def test_a_cell_of_ones_own():
 def test_a_jacobian_where_nothing_would_call_it(name):
     """Everything that measures reads ``linearize``: a closed form elsewhere would be ignored in silence."""
     with pytest.raises(TypeError, match=rf"Mine: expected .* linearize\(term, states\).* got {name} of its own"):
-        type("Mine", (dynlab.Cell,), {name: lambda self, x, state: None})
-    own = type("Mine", (dynlab.Cell,), {"forward": lambda self, x, state: state})
+        type("Mine", (Cell,), {name: lambda self, x, state: None})
+    own = type("Mine", (Cell,), {"forward": lambda self, x, state: state})
     assert own(1, 2).step_jacobian(torch.zeros(1, 1), torch.zeros(1, 2)).to_dense().shape == (1, 2, 2)
 
 
