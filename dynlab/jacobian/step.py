@@ -19,10 +19,13 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dynlab.jacobian.arena import HEAP, Arena
-from dynlab.jacobian.matmul import add_product
+from dynlab.jacobian.matmul import add_product, batches_well
+
+# The largest J that a product forms, in rows; larger ones spend their time in the product itself, whatever its form.
+FORMED_SIZE = 512
 
 
 class Batched:
@@ -174,7 +177,8 @@ class DiagonalPlusDense(StepJacobian):
 
     Every gated or additive cell has this form: D holds what bypasses the weights (``1 + eps`` terms, gates
     times the old state), G the derivatives of the new state with respect to the pre-activations, and W is one
-    matrix for all steps and samples. A product costs one matrix product with W for the whole batch.
+    matrix for all steps and samples. A product costs one matrix product with W for the whole batch, or with J itself
+    where that is quicker.
 
     Attributes:
         diagonal: D, (..., s, s, d), entry [i, j] couples channel j of the old state to channel i of the new
@@ -200,6 +204,11 @@ class DiagonalPlusDense(StepJacobian):
         return self.gains
 
     def left(self, rows: Tensor, arena: Arena = HEAP) -> Tensor:
+        if self._forms(rows, rows.shape[-2]):
+            formed = self._form(arena)
+            out = torch.matmul(rows, formed, out=arena.take(rows.shape, rows))
+            arena.give(formed)
+            return out
         channels, gates, units = self.gains.shape[-3:]
         split = rows.unflatten(-1, (channels, units))
         mixed = arena.take((*rows.shape[:-1], gates, units), rows)
@@ -220,27 +229,40 @@ class DiagonalPlusDense(StepJacobian):
         arena.give(mixed)
         return out
 
+    def _forms(self, factor: Tensor, width: int) -> bool:
+        """Whether a product with so many rows or columns is quicker with J as a matrix.
+
+        That is written once a step, where the structure needs several passes over the rows.
+        """
+        large = self.size <= FORMED_SIZE and 2 * width >= self.size
+        return large and isinstance(self.weight, Tensor) and batches_well(factor)
+
     def to_dense(self) -> Tensor:
+        return self._form(HEAP)
+
+    def _form(self, arena: Arena) -> Tensor:
+        """J, in a buffer of ``arena``."""
         weight = self.weight if isinstance(self.weight, Tensor) else self.weight.to_dense()
         channels, gates, units = self.gains.shape[-3:]
-        read = weight.unflatten(0, (gates, units))
-        # A gate at a time: nothing larger than the result, (..., s, d, m), is made.
-        gains = self.gains.unsqueeze(-1).unbind(-3)
-        through = gains[0] * read[0]
-        for gain, part in zip(gains[1:], read[1:], strict=True):
+        reads = weight.shape[1]
+        dense = arena.take((*self.batch_shape, self.size, self.size), self.gains)
+        by_unit = dense.unflatten(-2, (channels, units))
+        through = by_unit[..., :reads]
+        gains, parts = self.gains.unsqueeze(-1).unbind(-3), weight.unflatten(0, (gates, units))
+        torch.mul(gains[0], parts[0], out=through)
+        for gain, part in zip(gains[1:], parts[1:], strict=True):
             through.addcmul_(gain, part)
-        dense = through.flatten(-3, -2)
-        if weight.shape[1] < self.size:
-            dense = nn.functional.pad(dense, (0, self.size - weight.shape[1]))
+        by_unit[..., reads:].zero_()
         if isinstance(self.diagonal, Tensor):
             # (..., s, d, s, d), whose diagonals over the units are the blocks.
-            split = dense.unflatten(-1, (channels, units)).unflatten(-3, (channels, units))
-            split.diagonal(dim1=-3, dim2=-1).add_(self.diagonal)
+            by_unit.unflatten(-1, (channels, units)).diagonal(dim1=-3, dim2=-1).add_(self.diagonal)
         else:
             dense.diagonal(dim1=-2, dim2=-1).add_(self.diagonal)
         return dense
 
     def right(self, columns: Tensor) -> Tensor:
+        if self._forms(columns, columns.shape[-1]):
+            return self.to_dense() @ columns
         channels, gates, units = self.gains.shape[-3:]
         moved = weight_times(self.weight, columns[..., : self.weight.shape[1], :])
         moved = moved.unflatten(-2, (gates, units)).unsqueeze(-4)

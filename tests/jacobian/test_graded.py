@@ -16,11 +16,13 @@ from dynlab.trace import rollout
 from tests.jacobian.high_precision import log_singular, rand, to_mp
 
 
-@pytest.fixture(params=["formed", "structured"], autouse=True)
+@pytest.fixture(params=["formed together", "formed one by one", "structured"], autouse=True)
 def form(request, monkeypatch):
-    """Small step Jacobians are formed, larger ones keep their structure: both must give the same."""
-    if request.param == "structured":
+    """Small step Jacobians are formed many at once, larger ones each when it is used, or not at all: all the same."""
+    if request.param != "formed together":
         monkeypatch.setattr(dynlab.trace, "FORMED_BYTES", 0)
+    if request.param == "structured":
+        monkeypatch.setattr("dynlab.jacobian.step.FORMED_SIZE", 0)
     return request.param
 
 

@@ -23,6 +23,14 @@ from dynlab.jacobian.step import (
 TIGHT = {"rtol": 1e-12, "atol": 1e-13}
 
 
+@pytest.fixture(params=["formed", "structured"])
+def form(request, monkeypatch):
+    """Products with many rows form the matrix, those with few and those of large ones do not: both must be right."""
+    if request.param == "structured":
+        monkeypatch.setattr("dynlab.jacobian.step.FORMED_SIZE", 0)
+    return request.param
+
+
 def rand(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
@@ -96,6 +104,7 @@ def structures(lead):
     }
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("kind", list(structures((2,))))
 @pytest.mark.parametrize("lead", [(2,), (3, 2)])
 def test_structure_is_the_matrix(kind, lead):
@@ -132,6 +141,7 @@ def test_unbind_takes_the_first_axis_apart(kind):
         torch.testing.assert_close(step.to_dense(), one, **TIGHT)
 
 
+@pytest.mark.usefixtures("form")
 def test_left_of_rows_that_are_not_contiguous():
     for jacobian, matrix in structures((2,)).values():
         rows = rand(2, matrix.shape[-1], 5, seed=3).mT
