@@ -229,7 +229,8 @@ def _equals_one(data: xr.Dataset) -> Measured:
     ratio = _ratio(data, NAMES[10])
     inside = float((abs(ratio) <= math.log10(2)).mean())
     others = {name: _off(data, name) for name in CONTROLS}
-    why = "Mean |log10 ratio| with one factor changed: " + ", ".join(f"{n}: {v:.2f}" for n, v in others.items()) + "."
+    told = {name: f"{off:.2f}" if math.isfinite(off) else "the training diverged" for name, off in others.items()}
+    why = "Mean |log10 ratio| with one factor changed: " + ", ".join(f"{n}: {v}" for n, v in told.items()) + "."
     value = f"median ratio {10 ** float(ratio.median()):.2f}; within a factor of 2 of 1 in {inside:.0%} of the records"
     return Measured(value, inside >= 0.9, why)
 

@@ -45,7 +45,7 @@ SCALES: dict[str, dict[str, Any]] = {
     },
     "laptop": {
         "seeds": 1, "evaluations": 20, "units": _UNITS,
-        "updates": {"unicornn": 5000, "cornn": 500, "lstm": 1500}, **_COMMON,
+        "updates": {"unicornn": 5000, "cornn": 2000, "lstm": 1500}, **_COMMON,
     },
     "paper": {
         "seeds": 5, "evaluations": 100, "units": _UNITS, "updates": dict.fromkeys(_UNITS, 20_000), **_COMMON,
@@ -137,13 +137,17 @@ def number(model: str, F: float, data: xr.Dataset) -> Measured:
     seeds = (
         f", {float(errors.min()):.2g} to {float(errors.max()):.2g} over {errors.size} seeds" if errors.size > 1 else ""
     )
-    best = int(data["update"].sel(model=model, F=F).max())
+    updates = data["update"].sel(model=model, F=F)
     baseline = float(data["without_memory"].sel(model=model, F=F).mean())
-    return Measured(
-        f"{mean:.2g}{seeds}",
-        1 / 1.5 <= mean / published <= 1.5,
-        f"after {best:,} updates; the present as the forecast has {baseline:.2g}",
-    )
+    why = f"after {int(updates.max()):,} updates; the present as the forecast has {baseline:.2g}"
+    right = 1 / 1.5 <= mean / published <= 1.5
+    if not right:
+        # One factor changed, the number of updates: the published networks learned for longer than a laptop lets them.
+        curve = data["validation_error"].sel(model=model, F=F).mean("seed")
+        ends = [curve.sizes["evaluation"] * part // 4 - 1 for part in (1, 2, 3, 4)]
+        shown = ", ".join(f"{float(curve[end]):.2g}" for end in ends)
+        why += f"; on the validation set after a quarter, a half, three quarters and all of them {shown}"
+    return Measured(f"{mean:.2g}{seeds}", right, why)
 
 
 def comparable_when_calm(data: xr.Dataset) -> Measured:

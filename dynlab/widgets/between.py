@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Tick = Callable[[float], None]
-SWEEP = 0.6
-"""The share of the sweep in the time that singular values take; the rest is their iteration, of unknown length."""
+SWEEP = 0.9
+"""The share of the sweep in the time that singular values take; the rest is their own, seldom of unknown length."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _growth(piece: Part, swept: Callable[[int], None]) -> Variable:
     columns = torch.eye(size, dtype=like.dtype, device=like.device).expand(piece.batch_size, size, size)
     log_scale = like.new_zeros(piece.batch_size, dtype=torch.float64)
     logs = [log_scale + math.log(size) / 2]
-    for _, step in piece.linearizations():
+    for _, step in piece.linearizations(width=size):
         columns = step.jacobian.right(columns)
         norm = torch.linalg.vector_norm(columns, dim=(-2, -1))
         logs.append(norm.double().log() + log_scale)

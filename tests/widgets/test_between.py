@@ -113,7 +113,10 @@ def test_the_rollout_is_of_a_copy_in_eval_mode():
     assert network.training
 
 
-def test_every_part_can_be_given_up():
+@pytest.mark.parametrize("resist", [False, True])
+def test_every_part_can_be_given_up(resist, monkeypatch):
+    if resist:  # rows that cannot be cut into pieces are rotated for long
+        monkeypatch.setattr("dynlab.jacobian.singular._pieces", lambda right, log_scale: None)
     torch.manual_seed(0)
     trace = follow(dynlab.build_cell("lstm", 2, 12), signal("noise", 60, 1))
     for make in (eigenvalues, singular_values):
@@ -131,7 +134,7 @@ def test_every_part_can_be_given_up():
         with pytest.raises(Cancelled):
             make(trace, 0, 60, 0, end)
     ends = [share for share in shares if share == module.SWEEP]
-    assert len(ends) > 500, "also the iteration after the sweep, between any two operations"
+    assert len(ends) > (500 if resist else 10), "also what comes after the sweep, between any two operations"
 
 
 def test_bad_input():
