@@ -74,6 +74,16 @@ def test_parameters_are_those_of_the_formulas(data: xr.Dataset):
     assert figure.nine_thousand(data).holds is False
 
 
+def test_a_number_that_is_missed_says_how_it_was_reached(data: xr.Dataset):
+    missed = with_error(data, "cornn", 8.0, 0.9)
+    missed["validation_error"] = missed["validation_error"].copy()
+    missed["validation_error"].loc[{"model": "cornn", "F": 8.0}] = np.array([[0.7, 0.5]])
+    missed["update"] = missed["update"].copy()
+    missed["update"].loc[{"model": "cornn", "F": 8.0}] = np.array([[1000, 2000]])
+    assert "on the validation set 0.7 at 1,000, 0.5 at 2,000" in figure.number("cornn", 8.0, missed).why
+    assert "validation" not in figure.number("lstm", 8.0, missed).why
+
+
 def test_models_have_the_published_sizes():
     for scale in ("laptop", "paper"):
         assert figure.SCALES[scale]["units"] == {"unicornn": 90, "cornn": 64, "lstm": 44}
