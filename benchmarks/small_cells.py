@@ -1,10 +1,11 @@
-"""Small dense cells: what forming their step Jacobians saves, and singular values by LAPACK against rotations.
+"""Dense cells of moderate size: what forming their step Jacobians saves, and LAPACK's singular values.
 
     python -m benchmarks.small_cells [--quick] [--write]
 
 A cell of 64 units spends its time on calls and not on numbers. dynlab therefore forms the step Jacobians of small
-cells, many steps at once, and keeps them for the next sweep of the same record (``dynlab/trace.py``). Both ways are
-timed here side by side in one process, and must give the same numbers.
+cells, many steps at once, and keeps them for the next sweep of the same record (``dynlab/trace.py``); those of larger
+ones are formed each when it is used, where that is quicker (``dynlab/jacobian/step.py``). All ways are timed here side
+by side in one process, and must give the same numbers.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import gc
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -22,15 +24,15 @@ import dynlab
 import dynlab.trace
 from benchmarks.timing import Report, machine, median_seconds, use_threads
 from dynlab.cell import derive_once
-from dynlab.jacobian import singular
+from dynlab.jacobian import singular, step
 from dynlab.jacobian.graded import graded_sweep
 from dynlab.jacobian.sweep import adjoint_sweep
 from dynlab.trace import Trace, rollout
 
 RESULTS = Path(__file__).parent / "results" / "small_cells.md"
 CELLS = ("elman", "antisymmetric", "irnn:K=1", "irnn:K=5", "gru", "lstm")
-SIZES = ((16, 4), (64, 1), (64, 4), (64, 8), (128, 1), (128, 2))
-"""Hidden units and batch; the largest that are formed, and smaller ones. An LSTM has half as many units."""
+SIZES = ((16, 4), (64, 1), (64, 4), (64, 8), (128, 2), (128, 16))
+"""Size of the state and batch; all but the last are small enough to be formed together. An LSTM has half the units."""
 
 
 def trace_of(spec: str, size: int, steps: int, batch: int) -> Trace:
@@ -41,9 +43,13 @@ def trace_of(spec: str, size: int, steps: int, batch: int) -> Trace:
         return rollout(cell, torch.randn(steps, batch, 1))
 
 
-def swept(trace: Trace, largest: int, again: bool = False) -> torch.Tensor:
-    """log norm of d state_T / d state_0, with the Jacobians formed that have at most so many bytes."""
-    with mock.patch.object(dynlab.trace, "FORMED_BYTES", largest), derive_once():
+def swept(trace: Trace, together: int, one_by_one: int, again: bool = False) -> torch.Tensor:
+    """log norm of d state_T / d state_0; the Jacobians formed have at most so many bytes, so many rows."""
+    with (
+        mock.patch.object(dynlab.trace, "FORMED_BYTES", together),
+        mock.patch.object(step, "FORMED_SIZE", one_by_one),
+        derive_once(),
+    ):
         if not again:
             trace.__dict__.pop("_formed", None)  # what an earlier sweep has left
         return adjoint_sweep(trace, []).log_frobenius()
@@ -52,23 +58,24 @@ def swept(trace: Trace, largest: int, again: bool = False) -> torch.Tensor:
 def sweeps(report: Report, steps: int, rounds: int) -> None:
     """Milliseconds a step of an adjoint sweep over all rows of the state."""
     rows = []
-    limit = dynlab.trace.FORMED_BYTES
+    together, one_by_one = dynlab.trace.FORMED_BYTES, step.FORMED_SIZE
     for spec in CELLS:
         for size, batch in SIZES:
             trace = trace_of(spec, size, steps, batch)
             ways = {
-                "structured": lambda trace=trace: swept(trace, 0),
-                "formed": lambda trace=trace: swept(trace, limit),
-                "kept": lambda trace=trace: swept(trace, limit, True),
+                "structured": partial(swept, trace, 0, 0),
+                "formed one by one": partial(swept, trace, 0, one_by_one),
+                "together": partial(swept, trace, together, one_by_one),
+                "before": partial(swept, trace, together, one_by_one, True),
             }
             found = {name: way() for name, way in ways.items()}
             off = max(float((found[name] - found["structured"]).abs().max()) for name in found)
             seconds = median_seconds(ways, rounds)
             times = [f"{1e3 * seconds[name] / steps:.3f}" for name in ways]
-            ratios = [f"{seconds['structured'] / seconds[name]:.1f}" for name in ("formed", "kept")]
+            ratios = [f"{seconds['structured'] / seconds[name]:.1f}" for name in list(ways)[1:]]
             rows.append((spec, str(size), str(batch), *times, *ratios, f"{off:.0e}"))
-    columns = ("cell", "state", "batch", "structured ms", "formed ms", "formed before ms", "ratio", "ratio before",
-               "difference of log norm")  # fmt: skip
+    columns = ("cell", "state", "batch", "structured", "formed one by one", "together", "before", "ratio", "ratio",
+               "ratio", "difference of log norm")  # fmt: skip
     report.table(f"An adjoint sweep, T = {steps}, milliseconds a step", columns, rows)
 
 
@@ -125,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sweeps(report, steps, rounds)
     singular_values(report, hidden, steps, min(rounds, 3))
     if given.write:
-        report.write(RESULTS, "Small cells")
+        report.write(RESULTS, "Dense cells of moderate size")
         report.console.print(f"written to {RESULTS}")
     return 0
 

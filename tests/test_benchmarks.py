@@ -40,7 +40,7 @@ def test_small_cells_quick_and_the_ways_agree():
     done = run("-m", "benchmarks.small_cells", "--quick")
     assert done.returncode == 0, done.stderr
     rows = [[cell.strip() for cell in line.strip("│ ").split("│")] for line in done.stdout.splitlines() if "│" in line]
-    swept = [row for row in rows if len(row) == 9]
+    swept = [row for row in rows if len(row) == 11]
     singular = [row for row in rows if len(row) == 8]
     assert len(swept) == 6 * 6 and len(singular) == 5 * 2
     assert all(float(row[-1]) < 1e-5 for row in swept)
