@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-import dynlab.trace
 from dynlab.adapt import as_cell
 from dynlab.cells import registry
 from dynlab.jacobian.graded import GradedProduct, graded_sweep
@@ -15,15 +14,7 @@ from dynlab.network import Network
 from dynlab.trace import rollout
 from tests.jacobian.high_precision import log_singular, rand, to_mp
 
-
-@pytest.fixture(params=["formed together", "formed one by one", "structured"], autouse=True)
-def form(request, monkeypatch):
-    """Small step Jacobians are formed many at once, larger ones each when it is used, or not at all: all the same."""
-    if request.param != "formed together":
-        monkeypatch.setattr(dynlab.trace, "FORMED_BYTES", 0)
-    if request.param == "structured":
-        monkeypatch.setattr("dynlab.jacobian.step.FORMED_SIZE", 0)
-    return request.param
+pytestmark = pytest.mark.usefixtures("form")
 
 
 @pytest.fixture(autouse=True)

@@ -23,14 +23,6 @@ from dynlab.jacobian.step import (
 TIGHT = {"rtol": 1e-12, "atol": 1e-13}
 
 
-@pytest.fixture(params=["formed", "structured"])
-def form(request, monkeypatch):
-    """Products with many rows form the matrix, those with few and those of large ones do not: both must be right."""
-    if request.param == "structured":
-        monkeypatch.setattr("dynlab.jacobian.step.FORMED_SIZE", 0)
-    return request.param
-
-
 def rand(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 

@@ -12,21 +12,13 @@ from dynlab.jacobian.sweep import adjoint_sweep, safe_steps
 from dynlab.network import Network
 from dynlab.trace import rollout
 
+pytestmark = pytest.mark.usefixtures("form")
+
 INPUT, HIDDEN, STEPS, BATCH = 3, 4, 7, 2
 CELLS = (
     *("unicornn", "irnn", "antisymmetric", "gated_antisymmetric", "elman", "lstm", "gru", "cornn", "indrnn"),
     *("function", "two_layers", "residual", "varying_layers"),
 )
-
-
-@pytest.fixture(params=["formed together", "formed one by one", "structured"], autouse=True)
-def form(request, monkeypatch):
-    """Small step Jacobians are formed many at once, larger ones each when it is used, or not at all: all the same."""
-    if request.param != "formed together":
-        monkeypatch.setattr(dynlab.trace, "FORMED_BYTES", 0)
-    if request.param == "structured":
-        monkeypatch.setattr("dynlab.jacobian.step.FORMED_SIZE", 0)
-    return request.param
 
 
 def mixing(x, state):
