@@ -53,6 +53,8 @@ class RecordingStore:
         group = open_group(self.path, "r+")
         if RECORDS not in group.attrs:
             raise FileExistsError(f"Recorder: expected a recording or nothing at {self.path}, got another Zarr store")
+        for unfinished in self.path.rglob(f"*.{32 * '[0-9a-f]'}.partial"):
+            unfinished.unlink(missing_ok=True)  # a write of Zarr's that was killed
         self._recorded, self._coords = {}, {}
         for name, array in arrays_of(group, self.path).items():
             if dims_of(array)[:1] == ("step",):
@@ -253,14 +255,12 @@ def _beside(path: Path, what: str) -> Path:
 
 
 def _recover(path: Path) -> None:
-    """Mend what a kill left: a thinning, whose old store is whole until the new one is in its place, and writes."""
+    """Mend what a killed thinning left: the old store is whole until the new one is in its place."""
     old = _beside(path, "old")
     if old.exists() and not path.exists():
         old.rename(path)
     for what in ("old", "thinned", "partial"):
         shutil.rmtree(_beside(path, what), ignore_errors=True)
-    for unfinished in path.rglob("*.partial"):  # Zarr's temporary files
-        unfinished.unlink(missing_ok=True)
 
 
 def _check_same(values: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], step: int) -> None:

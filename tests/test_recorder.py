@@ -344,6 +344,20 @@ def test_a_write_killed_before_its_rename(tmp_path: Path) -> None:
     assert open_recording(tmp_path / "run").identical(before) and not any(path.exists() for path in left)
 
 
+@pytest.mark.parametrize("zarr", [False, True])
+def test_what_is_no_recording_keeps_its_files(zarr: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    if zarr:
+        xr.Dataset({"x": ("i", [1.0])}).to_zarr(folder, consolidated=False)
+    kept = [folder / "film.partial", folder / "inside" / f"zarr.{'0' * 32}.partial"]
+    for path in kept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+    with pytest.raises(FileExistsError, match="expected a recording or nothing"):
+        Recorder(folder, network("gru"), HELD, every=1, resume=True)
+    assert all(path.read_text() == "half" for path in kept)
+
+
 @pytest.mark.parametrize("moment", ["resized", "half of the arrays", "not counted"])
 def test_a_half_written_record_is_not_read(moment: str, tmp_path: Path) -> None:
     model = network("gru")

@@ -29,6 +29,7 @@ def log_singular_values_of_rows(right: Tensor, log_scale: Tensor) -> Tensor:
 
     Arguments:
         right: V (b, k, n), float64, its rows of norm one. log_scale: D (b, k); rows of a zero scale come out as -inf.
+            Of a sample with other numbers that are not finite all values are NaN.
     """
     span = log_scale.amax(-1) - log_scale.amin(-1)
     if bool((span < NARROW).all()):
@@ -43,6 +44,8 @@ def log_singular_values_of_rows(right: Tensor, log_scale: Tensor) -> Tensor:
 def _of_one(right: Tensor, log_scale: Tensor) -> Tensor:
     """Of one sample: V (k, n), D (k)."""
     alive = ~log_scale.isneginf()
+    if not bool(torch.isfinite(right[alive]).all() & torch.isfinite(log_scale[alive]).all()):
+        return torch.full_like(log_scale, math.nan)
     pieces = _pieces(right[alive], log_scale[alive])
     if pieces is None:
         return _by_rotations(right[None], log_scale[None])[0]

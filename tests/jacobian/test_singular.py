@@ -75,6 +75,19 @@ def test_all_rows_zero():
     assert found.tolist() == [[-math.inf] * 4]
 
 
+@pytest.mark.parametrize("method", ["pieces"], indirect=True)
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("scale", [False, True])
+def test_what_is_not_finite_spoils_its_sample_only(value, scale, method, capfd):
+    right = unit_rows(4, 4)[None].repeat(2, 1, 1)
+    log_scale = torch.linspace(0.0, -40, 4, dtype=torch.float64).repeat(2, 1)
+    good = log_singular_values_of_rows(right, log_scale)
+    (log_scale if scale else right[..., 0])[1, 2] = value
+    found = log_singular_values_of_rows(right, log_scale)
+    assert found[1].isnan().all() and torch.equal(found[0], good[0])
+    assert capfd.readouterr() == ("", ""), "LAPACK complains on the terminal"
+
+
 def test_each_sample_on_its_own():
     right = torch.stack([unit_rows(4, 4), unit_rows(4, 4, seed=1)])
     log_scale = torch.tensor([[0.0, -1, -2, -3], [0.0, -100, -2, -3000]], dtype=torch.float64)
